@@ -1,0 +1,13 @@
+//! What several kinds share.
+
+use crate::clock::Clock;
+use std::sync::Arc;
+
+/// Clients and settings that all checks share, made once at start.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// For JSON-RPC and whatever else needs no timing of its phases.
+    pub http: reqwest::Client,
+}

@@ -1,0 +1,69 @@
+//! How a notice gets to people: one channel a file in [`kinds`], and the outbox that sees to it
+//! that each notice arrives.
+
+pub mod kinds;
+pub mod support;
+
+use crate::config::Section;
+use crate::model::{Format, Message, OptionDoc};
+use async_trait::async_trait;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// A place that notices go to.
+#[async_trait]
+pub trait Channel: Send + Sync + Debug {
+    /// The addresses that each get a delivery of their own; one empty address where the channel
+    /// is a single place.
+    fn recipients(&self) -> Vec<String> {
+        vec![String::new()]
+    }
+
+    /// Hands over one message. The outbox bounds the time, and decides what an outcome means.
+    async fn send(&self, net: &Net, message: &Message) -> Outcome;
+}
+
+/// What a channel said to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there.
+    Accepted,
+    /// Not now; perhaps later.
+    Retry {
+        /// When the other side wants to be asked again, if it said so.
+        after: Option<Duration>,
+        /// In its own words, without secrets.
+        why: String,
+    },
+    /// Never, as it is: a revoked token, an unknown chat, a body that it does not take.
+    Rejected {
+        /// In its own words, without secrets.
+        why: String,
+    },
+}
+
+/// What channels share.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// The client for everything that speaks HTTP.
+    pub http: reqwest::Client,
+}
+
+/// A kind of channel: all that is known about it, in one place.
+#[derive(Debug)]
+pub struct ChannelKind {
+    /// The name of its table in TOML: `slack` for `[channel.slack]`.
+    pub name: &'static str,
+    /// Where it delivers, in one line.
+    pub summary: &'static str,
+    /// The keys of its table.
+    pub options: &'static [OptionDoc],
+    /// A whole `[[channel]]` table that validates as it stands.
+    pub example: &'static str,
+    /// How it reads text.
+    pub format: Format,
+    /// The template that ships, with the blocks `title`, `text` and (email) `html`.
+    pub template: &'static str,
+    /// Reads its table. `None` means that the section holds at least one problem.
+    pub parse: fn(&mut Section<'_>) -> Option<Box<dyn Channel>>,
+}

@@ -1,0 +1,39 @@
+use super::{Incident, Name, Timestamp, What};
+
+/// How a destination reads text, and so how text from outside is escaped for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Nothing is special.
+    Plain,
+    /// Slack's mrkdwn: `&`, `<` and `>` are entities.
+    Slack,
+    /// Discord's Markdown: backslash before what it would read.
+    Discord,
+    /// Telegram's HTML subset.
+    TelegramHtml,
+    /// Plain text, with an HTML part of its own.
+    Email,
+}
+
+/// A notice with its texts, ready for a channel.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The id of the notice: the same on each try, so that a receiver can drop a repeat.
+    pub id: String,
+    /// What it tells.
+    pub what: What,
+    /// When it came to be owed.
+    pub at: Timestamp,
+    /// The name of the daemon that sends it.
+    pub daemon: Name,
+    /// The one address it is for, where a channel serves several.
+    pub recipient: String,
+    /// What it is about.
+    pub incidents: Vec<Incident>,
+    /// One line, escaped for the destination.
+    pub title: String,
+    /// The body, escaped for the destination.
+    pub text: String,
+    /// The HTML part; empty where the format has none.
+    pub html: String,
+}

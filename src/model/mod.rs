@@ -1,0 +1,62 @@
+//! The words that the whole program shares, as types. No I/O and no clock in here.
+
+mod board;
+mod doc;
+mod fact;
+mod incident;
+mod message;
+mod notice;
+mod observation;
+mod secret;
+mod status;
+mod time;
+
+pub use board::{Board, CheckView};
+pub use doc::OptionDoc;
+pub use fact::{Fact, FactSpec, FactType, Facts};
+pub use incident::{CheckState, Incident, IncidentView, TimelineEntry};
+pub use message::{Format, Message};
+pub use notice::{HeldBecause, Notice, NoticeState, What};
+pub use observation::{Judgement, Observation, RunResult, Verdict};
+pub use secret::Secret;
+pub use status::{Severity, Status};
+pub use time::{Moment, Timestamp};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Free-form `key = "value"` pairs of a check, in the order of their keys.
+pub type Labels = BTreeMap<String, String>;
+
+/// A name of a check or a channel; cheap to clone, since it travels with each result.
+pub type Name = Arc<str>;
+
+/// What is wrong with `name` as the name of a check or a channel, or `None` if it is fine.
+///
+/// Names match `[A-Za-z0-9][A-Za-z0-9._-]*`, so that they fit into a URL, a label and a file name.
+pub fn name_problem(name: &str) -> Option<String> {
+    let mut chars = name.chars();
+    let Some(first) = chars.next() else {
+        return Some("a name cannot be empty".to_owned());
+    };
+    if !first.is_ascii_alphanumeric() {
+        return Some(format!("a name starts with a letter or a digit, not with `{first}`"));
+    }
+    let odd = chars.find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'))?;
+    Some(format!("a name holds letters, digits, `.`, `_` and `-`, but not `{odd}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_problem;
+
+    #[test]
+    fn names_fit_into_a_url_and_a_label() {
+        for fine in ["a", "shop-api", "db.main_1", "9"] {
+            assert_eq!(name_problem(fine), None, "{fine}");
+        }
+        for bad in ["", "-a", "a b", "a/b", "watchbell:store", "é"] {
+            assert!(name_problem(bad).is_some(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use super::{Incident, Name, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A message that is owed to one recipient about one or more incidents: a row of the outbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    /// A ULID: sorts by the time at which it came to be owed. Sent along as idempotency key.
+    pub id: String,
+    /// What it tells.
+    pub what: What,
+    /// The channel that it goes to.
+    pub channel: Name,
+    /// The one address it is for, where the channel serves several (email); else empty.
+    pub recipient: String,
+    /// The incidents as they were when the notice came to be owed. A notice of the outbox has one;
+    /// a digest has as many as it lists.
+    pub incidents: Vec<Incident>,
+    /// Where it stands.
+    pub state: NoticeState,
+    /// Why it waits, while it is held.
+    pub held_because: Option<HeldBecause>,
+    /// The digest that carried it, if one did.
+    pub digest: Option<String>,
+    /// How often it was handed to the channel.
+    pub attempts: u32,
+    /// What the channel said when it last refused.
+    pub last_error: Option<String>,
+    /// When it came to be owed.
+    pub at: Timestamp,
+    /// Not to be tried before; `at` if it was never tried.
+    pub due_at: Timestamp,
+    /// When the channel accepted it.
+    pub sent_at: Option<Timestamp>,
+    /// Passes the rate limit, and does not count in it.
+    pub urgent: bool,
+}
+
+impl Notice {
+    /// Whether the outbox still has something to do for it.
+    pub fn is_owed(&self) -> bool {
+        matches!(self.state, NoticeState::Pending | NoticeState::Held)
+    }
+
+    /// Whether it tells that something got worse, as against a resolution.
+    pub fn is_about(&self, incident: &str) -> bool {
+        self.incidents.iter().any(|known| known.id == incident)
+    }
+}
+
+/// What a notice tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// An incident opened.
+    Opened,
+    /// From degraded to down.
+    Worsened,
+    /// From down to degraded.
+    Improved,
+    /// It is over.
+    Resolved,
+    /// Several incidents at once: what a limit held back.
+    Digest,
+    /// A person tries a channel out.
+    Test,
+}
+
+impl What {
+    /// The word in the API and in templates.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Worsened => "worsened",
+            Self::Improved => "improved",
+            Self::Resolved => "resolved",
+            Self::Digest => "digest",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a notice stands in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoticeState {
+    /// Owed, and tried as soon as it is due.
+    Pending,
+    /// The channel accepted it.
+    Sent,
+    /// Owed, but something holds it back for now.
+    Held,
+    /// The channel refused it for good, or it was given up.
+    Rejected,
+    /// No longer owed: the incident was over before anybody was told.
+    Cancelled,
+}
+
+impl NoticeState {
+    /// The word in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Held => "held",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state that `word` names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Pending, Self::Sent, Self::Held, Self::Rejected, Self::Cancelled]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// What holds a notice back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBecause {
+    /// A check that this one depends on is down.
+    Dependency,
+    /// The channel heard about this check not long ago.
+    Cooldown,
+    /// The channel has had its share for now.
+    RateLimit,
+    /// Too many at once: they come together.
+    Storm,
+}
+
+impl HeldBecause {
+    /// The word in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dependency => "dependency",
+            Self::Cooldown => "cooldown",
+            Self::RateLimit => "rate_limit",
+            Self::Storm => "storm",
+        }
+    }
+}

@@ -1,0 +1,76 @@
+use super::{Facts, Name, Status, Timestamp};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What one run of a check found: facts, or the error that it met. Not an opinion.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// What was found, also where an error came later.
+    pub facts: Facts,
+    /// Why the target could not be observed: refused, timed out, not understood.
+    pub error: Option<String>,
+    /// How long the run took.
+    pub latency: Duration,
+}
+
+impl Observation {
+    /// An observation that met `error`, together with what was found before.
+    pub fn failed(facts: Facts, error: impl Into<String>) -> Self {
+        Self { facts, error: Some(error.into()), latency: Duration::ZERO }
+    }
+
+    /// An observation without an error. The runner fills in the latency.
+    pub fn found(facts: Facts) -> Self {
+        Self { facts, error: None, latency: Duration::ZERO }
+    }
+}
+
+/// A status with the reasons for it, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The opinion.
+    pub status: Status,
+    /// Why it is not up; empty when it is.
+    pub reasons: Vec<String>,
+}
+
+impl Verdict {
+    /// All is well.
+    pub const UP: Self = Self { status: Status::Up, reasons: Vec::new() };
+
+    /// Down for one reason.
+    pub fn down(reason: impl Into<String>) -> Self {
+        Self { status: Status::Down, reasons: vec![reason.into()] }
+    }
+}
+
+/// One run of a check, judged: the message from the runner to whoever keeps its state.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// When the run started.
+    pub started: Timestamp,
+    /// The opinion.
+    pub verdict: Verdict,
+    /// How long the run took.
+    pub latency: Duration,
+    /// The facts that the history keeps.
+    pub facts: Facts,
+}
+
+/// One run as the history keeps it and the API shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunResult {
+    /// Whose result it is.
+    #[serde(skip)]
+    pub check: Name,
+    /// When the run started.
+    pub at: Timestamp,
+    /// The verdict.
+    pub status: Status,
+    /// How long the run took, in milliseconds.
+    pub latency_ms: f64,
+    /// Why it was not up.
+    pub reasons: Vec<String>,
+    /// The facts that are kept, as a JSON object.
+    pub facts: serde_json::Value,
+}
