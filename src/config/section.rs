@@ -224,6 +224,42 @@ impl<'i> Section<'i> {
         self.table(name).map(|table| (name, table))
     }
 
+    /// Takes the sub-table that bears the name of one of `kinds`; none at all is an error.
+    pub fn kind_table(&mut self, kinds: &[&'static str]) -> Option<(&'static str, Self)> {
+        let found = self.one_table_of(kinds);
+        if found.is_none() && !kinds.iter().any(|kind| self.has(kind)) {
+            let key = self.path.clone();
+            let list: Vec<String> = kinds.iter().map(|kind| format!("[{key}.{kind}]")).collect();
+            let problem = self.place.error("does not say what it is");
+            self.problems.push(problem.hint(format!("add one of {}", list.join(", "))));
+        }
+        for &kind in kinds {
+            self.ask(kind);
+        }
+        found
+    }
+
+    /// Takes a list of strings, each with its place.
+    pub fn strings(&mut self, key: &'static str) -> Vec<(String, Place)> {
+        let items: Vec<Spanned<String>> = self.or(key, Vec::new());
+        items
+            .into_iter()
+            .map(|item| {
+                let place = self.at_key(key, item.span());
+                (item.into_inner(), place)
+            })
+            .collect()
+    }
+
+    /// Takes a key of the contract that this version does not carry out, and warns of it.
+    pub fn not_yet(&mut self, key: &'static str, instead: &str) {
+        let place = self.place_of(key);
+        if self.take(key).is_some() {
+            let message = format!("is understood, but not carried out yet: {instead}");
+            self.problems.push(place.warning(message));
+        }
+    }
+
     /// Moves the problems of a sub-table here, its unknown keys included.
     pub fn finish_child(&mut self, child: Self) {
         child.finish(&mut self.problems);
@@ -250,10 +286,14 @@ impl<'i> Section<'i> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+    fn ask(&mut self, key: &'static str) {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+        self.ask(key);
         let index = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
         Some(self.entries.remove(index).1)
     }
