@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 
 pub mod incident;
+pub mod limit;
 
 pub mod check;
 
