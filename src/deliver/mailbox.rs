@@ -36,6 +36,8 @@ pub struct Mailbox {
     failures: u32,
     failing_since: i64,
     paused_until: i64,
+    /// What changed since [`Mailbox::next`] last gave it out for the store.
+    unsaved: Vec<Notice>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Mailbox {
             failures: 0,
             failing_since: 0,
             paused_until: i64::MIN,
+            unsaved: Vec::new(),
         };
         past.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
         for notice in past {
@@ -121,8 +124,8 @@ impl Mailbox {
         self.queue.len()
     }
 
-    /// Takes a new notice. Gives the notices that change by that, for the store.
-    pub fn owe(&mut self, notice: Notice, now: Moment) -> Vec<Notice> {
+    /// Takes a new notice, which the store knows already.
+    pub fn owe(&mut self, notice: Notice, now: Moment) {
         let mut changed = Vec::new();
         if matches!(notice.what, What::Resolved | What::Worsened) {
             for incident in &notice.incidents {
@@ -131,14 +134,20 @@ impl Mailbox {
         }
         let at = mono(now);
         self.queue.push(Entry { notice, due: at, owed_since: at, held_since: at });
-        changed
+        self.unsaved.append(&mut changed);
     }
 
-    /// What to do at `now`, and the notices that change on the way there.
+    /// Takes new terms; what was accepted before still counts.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.rate.reshape(terms.count, terms.per);
+        self.cooldown.reshape(terms.cooldown);
+    }
+
+    /// What to do at `now`, and the notices that changed since this was last asked, for the store.
     ///
     /// `new_id` makes the id of a digest.
     pub fn next(&mut self, now: Moment, new_id: impl FnOnce() -> String) -> (Vec<Notice>, Next) {
-        let mut changed = Vec::new();
+        let mut changed = std::mem::take(&mut self.unsaved);
         let at = mono(now);
         self.drop_orphaned_resolutions(&mut changed);
         self.apply_cooldown(at, &mut changed);
@@ -196,15 +205,14 @@ impl Mailbox {
 
     /// Cancels all that is owed, since the channel is no longer there.
     pub fn close(&mut self, why: &str) -> Vec<Notice> {
-        self.queue
-            .drain(..)
-            .map(|mut entry| {
-                entry.notice.state = NoticeState::Cancelled;
-                entry.notice.held_because = None;
-                entry.notice.last_error = Some(why.to_owned());
-                entry.notice
-            })
-            .collect()
+        let mut changed = std::mem::take(&mut self.unsaved);
+        changed.extend(self.queue.drain(..).map(|mut entry| {
+            entry.notice.state = NoticeState::Cancelled;
+            entry.notice.held_because = None;
+            entry.notice.last_error = Some(why.to_owned());
+            entry.notice
+        }));
+        changed
     }
 
     /// Puts an accepted notice into the limits and into what is known.

@@ -4,6 +4,7 @@
 mod backoff;
 pub mod kinds;
 pub mod mailbox;
+pub mod outbox;
 pub mod support;
 
 use crate::config::Section;

@@ -21,6 +21,14 @@ impl Window {
         Self { count: count as usize, per_ms: millis(per), accepted: VecDeque::new() }
     }
 
+    /// Other terms from now on; what was accepted and is still remembered counts.
+    pub fn reshape(&mut self, count: u32, per: Duration) {
+        self.count = count as usize;
+        self.per_ms = millis(per);
+        let surplus = self.accepted.len().saturating_sub(self.count);
+        self.accepted.drain(..surplus);
+    }
+
     /// Counts one that was accepted at `at`.
     pub fn accept(&mut self, at: i64) {
         let later = self.accepted.iter().rev().take_while(|known| **known > at).count();
@@ -66,6 +74,11 @@ impl Cooldown {
     /// So long after each opening; none if zero.
     pub fn new(span: Duration) -> Self {
         Self { span_ms: millis(span), openings: HashMap::new() }
+    }
+
+    /// Another span from now on.
+    pub fn reshape(&mut self, span: Duration) {
+        self.span_ms = millis(span);
     }
 
     /// An opening about `check` was accepted at `at`.

@@ -76,8 +76,7 @@ impl World {
             urgent: false,
         };
         self.keep(vec![notice.clone()]);
-        let changed = self.mailbox.owe(notice, self.now);
-        self.keep(changed);
+        self.mailbox.owe(notice, self.now);
         id
     }
 
