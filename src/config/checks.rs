@@ -43,6 +43,8 @@ pub struct RawCheck<'i> {
     pub table: Section<'i>,
     /// Where its name stands.
     pub place: Place,
+    /// The same for tables that say the same, secrets included.
+    pub fingerprint: [u8; 32],
 }
 
 /// When a check runs.
@@ -111,6 +113,7 @@ pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<Ra
 }
 
 fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<RawCheck<'i>> {
+    let fingerprint = table.fingerprint();
     let place = table.place_of("name");
     let name = read_name(table);
     let schedule = read_schedule(table);
@@ -146,6 +149,7 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<Raw
         kind,
         table: kind_table,
         place,
+        fingerprint,
     })
 }
 

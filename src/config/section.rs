@@ -2,6 +2,7 @@ use super::interpolate::{Interpolator, PLACEHOLDER_HOST};
 use super::problem::{Place, Problem, Problems, SourceFile};
 use crate::model::Secret;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,17 @@ impl<'i> Section<'i> {
             problems: Problems::default(),
             base: base.to_owned(),
         }
+    }
+
+    /// A hash of what is left in the table, wherever it stands.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for (key, value) in &self.entries {
+            hash.update(key.get_ref());
+            hash.update([0]);
+            hash_value(value.get_ref(), &mut hash);
+        }
+        hash.finalize().into()
     }
 
     /// Where the table stands.
@@ -354,6 +366,32 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| {
         format!("`{text}` is not a duration: {error} (such as 500ms, 30s, 5m, 12h)")
     })
+}
+
+/// Hashes a value without its place. A letter for the type and a zero at the end keep values apart.
+fn hash_value(value: &DeValue<'_>, hash: &mut Sha256) {
+    match value {
+        DeValue::String(text) => hash.update(format!("s{text}")),
+        DeValue::Integer(number) => hash.update(format!("i{number}")),
+        DeValue::Float(number) => hash.update(format!("f{number}")),
+        DeValue::Boolean(yes) => hash.update(format!("b{yes}")),
+        DeValue::Datetime(time) => hash.update(format!("t{time}")),
+        DeValue::Array(items) => {
+            hash.update("[");
+            for item in items.iter() {
+                hash_value(item.get_ref(), hash);
+            }
+        }
+        DeValue::Table(table) => {
+            hash.update("{");
+            for (key, item) in table {
+                hash.update(&**key.get_ref());
+                hash.update([0]);
+                hash_value(item.get_ref(), hash);
+            }
+        }
+    }
+    hash.update([0]);
 }
 
 fn parse_url(text: &str, schemes: &[&str]) -> Result<url::Url, String> {

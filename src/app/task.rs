@@ -1,0 +1,75 @@
+//! One run of a check: observe, then judge.
+
+use super::plan::PlannedCheck;
+use crate::check::{Run, Shared};
+use crate::judge::Windows;
+use crate::model::{FactSpec, Judgement, Observation, Timestamp, Verdict};
+use crate::schedule::Task;
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A check of the plan together with what it remembers between runs.
+#[derive(Debug)]
+pub struct CheckTask {
+    /// The check.
+    pub planned: PlannedCheck,
+    shared: Arc<Shared>,
+    windows: Mutex<Windows>,
+}
+
+impl CheckTask {
+    /// A task for a check that starts with an empty past.
+    pub fn new(planned: PlannedCheck, shared: Arc<Shared>) -> Self {
+        let windows = Mutex::new(planned.judge.windows());
+        Self { planned, shared, windows }
+    }
+
+    fn judge(&self, started: Timestamp, observation: Observation) -> Judgement {
+        let now = self.shared.clock.now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = self.planned.judge.verdict(
+            &mut windows,
+            &observation,
+            || self.planned.check.sense(&observation),
+            now,
+        );
+        Judgement {
+            started,
+            verdict,
+            latency: observation.latency,
+            facts: observation.facts.filtered(|name| self.keeps(name)),
+        }
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        let mut facts = FactSpec::COMMON.iter().chain(self.planned.kind.facts);
+        facts.any(|fact| fact.name == name && fact.kept)
+    }
+}
+
+#[async_trait]
+impl Task for CheckTask {
+    async fn run(&self) -> Judgement {
+        let begin = self.shared.clock.now();
+        let run = Run { shared: Arc::clone(&self.shared), timeout: self.planned.timeout };
+        let mut observation = self.planned.check.run(&run).await;
+        observation.latency = self.shared.clock.now().mono.saturating_sub(begin.mono);
+        self.judge(begin.wall, observation)
+    }
+
+    fn timed_out(&self, started: Timestamp, after: Duration) -> Judgement {
+        let span = humantime::format_duration(self.planned.timeout);
+        let mut observation =
+            Observation::failed(crate::model::Facts::default(), format!("no answer within {span}"));
+        observation.latency = after;
+        self.judge(started, observation)
+    }
+
+    fn crashed(&self, started: Timestamp, why: &str) -> Judgement {
+        let reason = format!("the check itself crashed: {why}");
+        let verdict = Verdict { status: crate::model::Status::Unknown, reasons: vec![reason] };
+        let facts = crate::model::Facts::default();
+        Judgement { started, verdict, latency: Duration::ZERO, facts }
+    }
+}
