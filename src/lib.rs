@@ -10,6 +10,8 @@ pub mod model;
 pub mod clock;
 pub mod config;
 
+pub mod schedule;
+
 pub mod check;
 
 pub mod record;
