@@ -15,3 +15,5 @@ pub mod check;
 pub mod record;
 
 pub mod deliver;
+
+pub mod serve;
