@@ -1,5 +1,7 @@
 //! What several kinds share.
 
+pub mod value;
+
 use crate::clock::Clock;
 use std::sync::Arc;
 
