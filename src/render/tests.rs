@@ -58,27 +58,213 @@ fn gallery(source: &str, format: Format) -> String {
 
 #[test]
 fn slack_messages() {
-    insta::assert_snapshot!(gallery(SLACK, Format::Slack), @"");
+    insta::assert_snapshot!(gallery(SLACK, Format::Slack), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <https://wiki.example/shop-api|Runbook>
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a &amp; b &lt; c @​everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <https://wiki.example/shop-api|Runbook>
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 *DOWN shop-api* — status == 200 failed: status is 503 · 4m 10s
+    🟡 *DEGRADED core-db* — no reason is known · 4m 10s
+    🟢 *UP billing* — was down for 4m 10s
+    _4 alerts in one, since this channel had reached its rate limit_
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from *prod* reach you here.
+    ");
 }
 
 #[test]
 fn discord_messages() {
-    insta::assert_snapshot!(gallery(DISCORD, Format::Discord), @"");
+    insta::assert_snapshot!(gallery(DISCORD, Format::Discord), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    [Runbook](https://wiki.example/shop-api)
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a & b \< c @​everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    [Runbook](https://wiki.example/shop-api)
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s
+
+    ====digest
+    🔴 3 alerts — 1 down, 1 degraded, 1 resolved
+    🔴 **DOWN shop-api** — status == 200 failed: status is 503 · 4m 10s
+    🟡 **DEGRADED core-db** — no reason is known · 4m 10s
+    🟢 **UP billing** — was down for 4m 10s
+    *4 alerts in one, since this channel had reached its rate limit*
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from **prod** reach you here.
+    ");
 }
 
 #[test]
 fn telegram_messages() {
-    insta::assert_snapshot!(gallery(TELEGRAM, Format::TelegramHtml), @"");
+    insta::assert_snapshot!(gallery(TELEGRAM, Format::TelegramHtml), @r#"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <a href="https://wiki.example/shop-api">Runbook</a>
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a &amp; b &lt; c @everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <a href="https://wiki.example/shop-api">Runbook</a>
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503 · 4m 10s
+    🟡 <b>DEGRADED core-db</b> — no reason is known · 4m 10s
+    🟢 <b>UP billing</b> — was down for 4m 10s
+    <i>4 alerts in one, since this channel had reached its rate limit</i>
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from <b>prod</b> reach you here.
+    "#);
 }
 
 #[test]
 fn email_messages() {
-    insta::assert_snapshot!(gallery(EMAIL, Format::Email), @"");
+    insta::assert_snapshot!(gallery(EMAIL, Format::Email), @r"
+    ====opened
+    [prod] 🔴 DOWN shop-api — status == 200 failed: status is 503
+    shop-api is down:
+    • status == 200 failed: status is 503
+
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    Runbook: https://wiki.example/shop-api
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==improved
+    [prod] 🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    core-db is degraded:
+    • latency 912ms is over 800ms
+    • a & b < c @everyone
+
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==worsened
+    [prod] 🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    shop-api is down:
+    • status == 200 failed: status is 503
+
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    Runbook: https://wiki.example/shop-api
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==resolved
+    [prod] 🟢 UP billing — was down for 4m 10s
+    billing is up again. It was down for 4m 10s, until 2026-03-01 09:20:12 UTC.
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ====digest
+    [prod] 🔴 3 alerts — 1 down, 1 degraded, 1 resolved
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
+    🟡 DEGRADED core-db — no reason is known · 4m 10s
+    🟢 UP billing — was down for 4m 10s
+    4 alerts in one, since this channel had reached its rate limit
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ======test
+    [prod] 🔵 TEST — nothing is wrong
+    If you can read this, alerts from prod reach you here.
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+    ");
 }
 
 #[test]
 fn console_messages() {
-    insta::assert_snapshot!(gallery(CONSOLE, Format::Plain), @"");
+    insta::assert_snapshot!(gallery(CONSOLE, Format::Plain), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    Runbook: https://wiki.example/shop-api
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a & b < c @everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    Runbook: https://wiki.example/shop-api
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
+    🟡 DEGRADED core-db — no reason is known · 4m 10s
+    🟢 UP billing — was down for 4m 10s
+    4 alerts in one, since this channel had reached its rate limit
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from prod reach you here.
+    ");
 }
 
 #[test]
@@ -86,7 +272,21 @@ fn email_html() {
     let mut incidents = sample::incidents();
     incidents[0].reasons.push("<script>alert(\"x\")</script> & co".to_owned());
     let rendered = rendered(EMAIL, Format::Email, What::Opened, &incidents[..1]);
-    insta::assert_snapshot!(rendered.html, @"");
+    insta::assert_snapshot!(rendered.html, @r#"
+    <div style="font-family: system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; font-size: 15px; line-height: 1.5; max-width: 40em">
+    <div style="border-left: 4px solid #d73a49; padding: 2px 0 2px 14px">
+    <p style="margin: 0 0 8px"><strong>🔴 DOWN shop-api</strong></p>
+    <ul style="margin: 0 0 8px; padding-left: 20px">
+    <li>status == 200 failed: status is 503</li>
+    <li>&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</li>
+    </ul>
+    <p style="margin: 0">Since 2026-03-01 09:15:02 UTC<br>
+    critical · http · team=shop · tier=1</p>
+    <p style="margin: 8px 0 0"><a href="https://wiki.example/shop-api">Runbook</a></p>
+    </div>
+    <p style="margin: 8px 0 0 18px; color: #777; font-size: 12px">watchbell · prod · 2026-03-01 09:20:12 UTC</p>
+    </div>
+    "#);
 }
 
 #[test]
@@ -180,7 +380,15 @@ fn what_is_wrong_with_a_template_is_found_when_it_is_loaded() {
         ),
         compile_error("{% block title %}{{ incident.labels.team }}{% endblock %}", Format::Plain),
     ];
-    insta::assert_snapshot!(errors.join("\n"), @"");
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    alert.jinja: block 'html' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    alert.jinja:2: `incident.chek` is not defined (a name that is not always there needs `|default("")`) (for `opened`)
+    alert.jinja:2: filter upppr is unknown (for `opened`)
+    alert.jinja:1: unexpected end of block, at `%}`
+    alert.jinja: the block `title` comes out empty; it must say something (for `opened`)
+    alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    "#);
 }
 
 #[test]
@@ -198,7 +406,40 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
             found.push(format!("{rendered:#?}"));
         }
     }
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    Rendered {
+        title: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 3 alerts from prod",
+        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
+        html: "",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 DOWN odd<one>: status == 200 failed: status is 503",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nstatus == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api</pre>",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 3 alerts from prod",
+        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
+        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s</pre>",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    "#);
 }
 
 #[test]
