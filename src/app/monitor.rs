@@ -1,6 +1,7 @@
 //! The one task that owns the state of every check: it takes verdicts in, and says who is told.
 
-use super::plan::{Plan, PlannedCheck};
+use super::gauges::Gauges;
+use super::plan::PlannedCheck;
 use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
@@ -31,13 +32,13 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     /// Who is asked for an early second look.
     pub scheduler: Scheduler,
+    /// What is counted for the API.
+    pub gauges: Arc<Gauges>,
 }
 
 /// What can happen to the monitor.
 #[derive(Debug)]
 pub enum Event {
-    /// A run ended.
-    Finished(Box<Finished>),
     /// A part of the daemon itself fails (with the reason), or works again.
     Own {
         /// The name of the incident, which starts with `watchbell:`.
@@ -65,6 +66,8 @@ pub enum Event {
         /// Answered when it is in force.
         done: oneshot::Sender<()>,
     },
+    /// No run is at work any more: take in what has come, and end.
+    Stop,
 }
 
 /// The state of everything, and the one who changes it.
@@ -127,21 +130,32 @@ impl Monitor {
         self.forget_channels(channels);
     }
 
-    /// Works until all senders of `events` are gone.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Finished(finished) => self.finished(*finished),
-                Event::Own { name, trouble } => self.own(&name, trouble),
-                Event::Channel { channel, recipient, trouble } => {
-                    self.channel(&channel, recipient, trouble);
-                }
-                Event::Reload { tasks, routes, channels, done } => {
-                    self.reload(tasks, routes, &channels);
-                    // Whoever asked may have given up waiting.
-                    let _ = done.send(());
-                }
+    /// Works until it is told to stop.
+    pub async fn run(
+        mut self,
+        mut finished: mpsc::Receiver<Finished>,
+        mut events: mpsc::Receiver<Event>,
+    ) {
+        loop {
+            tokio::select! {
+                Some(finished) = finished.recv() => self.finished(finished),
+                Some(event) = events.recv() => match event {
+                    Event::Own { name, trouble } => self.own(&name, trouble),
+                    Event::Channel { channel, recipient, trouble } => {
+                        self.channel(&channel, recipient, trouble);
+                    }
+                    Event::Reload { tasks, routes, channels, done } => {
+                        self.reload(tasks, routes, &channels);
+                        // Whoever asked may have given up waiting.
+                        let _ = done.send(());
+                    }
+                    Event::Stop => break,
+                },
+                else => break,
             }
+        }
+        while let Ok(finished) = finished.try_recv() {
+            self.finished(finished);
         }
     }
 
@@ -169,6 +183,7 @@ impl Monitor {
             let (check, reasons) = (&planned.name, watched.state.reasons.join("; "));
             tracing::info!(%check, from = %before.status, to = %verdict.status, reasons);
         }
+        self.parts.gauges.ran(verdict.status);
         let name = planned.name.clone();
         self.parts.board.put(view(watched, facts.clone(), finished.next_run));
         let result = RunResult {
@@ -226,6 +241,8 @@ impl Monitor {
                 urgent,
             })
             .collect();
+        // What the daemon watches of itself has a state only while something is wrong.
+        let over = is_own(name) && state.incident.is_none();
         let (check, id) = (&incident.check, &incident.id);
         match what {
             Some(what) => {
@@ -234,7 +251,8 @@ impl Monitor {
             None => tracing::info!(%check, incident = %id, "incident improved"),
         }
         let batch = Batch {
-            states: vec![(name.clone(), state)],
+            states: if over { Vec::new() } else { vec![(name.clone(), state)] },
+            removed: if over { vec![name.clone()] } else { Vec::new() },
             incidents: vec![incident],
             notices,
             ..Batch::default()
@@ -264,6 +282,7 @@ impl Monitor {
         hearers.into_iter().map(|(channel, recipient)| (channel, recipient, false)).collect()
     }
 
+    /// Takes in how a part of the daemon itself is.
     fn own(&mut self, name: &Name, trouble: Option<String>) {
         let at = self.parts.clock.wall();
         if trouble.is_none() && !self.own.contains_key(name) {
@@ -276,19 +295,19 @@ impl Monitor {
         };
         let event = Judged { verdict: &verdict, at, elapsed: Duration::ZERO };
         let ids = &mut self.ids;
-        let change =
-            incident::step(&own_policy(name), &mut state, event, || fresh_id(ids, at));
+        let change = incident::step(&own_policy(name), &mut state, event, || fresh_id(ids, at));
         if state.incident.is_some() {
             self.own.insert(name.clone(), state.clone());
         }
         if let Some(change) = change {
-            let resolved = matches!(change, Change::Resolved(_));
             self.carry_out(name, state, change);
-            if resolved {
-                let batch = Batch { removed: vec![name.clone()], ..Batch::default() };
-                drop(self.parts.writer.commit(batch, false));
-            }
         }
+        self.show_own();
+    }
+
+    fn show_own(&self) {
+        let open = self.own.values().filter_map(|state| state.incident.clone());
+        self.parts.gauges.own.store(Arc::new(open.map(Arc::new).collect()));
     }
 
     fn channel(&mut self, channel: &Name, recipient: String, trouble: Option<String>) {
@@ -375,6 +394,7 @@ impl Monitor {
                 self.forget(&name, state, "the channel is no longer configured");
             }
         }
+        self.show_own();
     }
 }
 

@@ -2,19 +2,21 @@
 
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::config::{
-    self, ApiSettings, History, Interpolator, Place, Problem, Problems, RawChannel, RawCheck,
-    RawRoute, RawSchedule, Section, Settings,
+    self, ApiSettings, History, Interpolator, KeyMaterial, Place, Problem, Problems, RawChannel,
+    RawCheck, RawKey, RawRoute, RawSchedule, Section, Settings,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
 use crate::incident::Policy;
 use crate::judge::{Judge, Which};
-use crate::model::{FactSpec, Name};
+use crate::model::Name;
 use crate::render::Renderer;
 use crate::route::{Route, Routes, compile_when};
 use crate::schedule::Cadence;
+use crate::serve::{self, ApiKey, Keys, Scope};
 use chrono_tz::Tz;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ pub struct Plan {
     /// Where history is kept, and how long.
     pub history: History,
     /// The status API.
-    pub api: ApiSettings,
+    pub api: PlannedApi,
     /// The checks, by name.
     pub checks: Vec<PlannedCheck>,
     /// The channels; the console where none is configured.
@@ -40,6 +42,24 @@ pub struct Plan {
     pub routes: Arc<Routes>,
     /// What probably does not do what was meant.
     pub warnings: Vec<Problem>,
+}
+
+/// The status API.
+#[derive(Debug)]
+pub struct PlannedApi {
+    /// The address that it listens on.
+    pub listen: SocketAddr,
+    /// Whether the status page needs no key.
+    pub public_status: bool,
+    /// Who may do what.
+    pub keys: Keys,
+}
+
+impl PlannedApi {
+    /// What a reload may change.
+    pub fn settings(&self) -> serve::Settings {
+        serve::Settings { keys: self.keys.clone(), public_status: self.public_status }
+    }
 }
 
 /// A check that is ready to run.
@@ -124,7 +144,8 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let settings = config::read_settings(&mut root, &state_folder(base), &kinds);
     root.finish(problems);
 
-    let Settings { channels, routes, templates, checks: folder, .. } = settings;
+    let Settings { channels, routes, templates, checks: folder, api, .. } = settings;
+    let api = build_api(api, problems);
     let channels = build_channels(channels, &templates, problems);
     let routes = build_routes(routes, &channels, problems);
     let checks = read_checks(&folder, &interpolator, settings.time_zone, problems);
@@ -133,12 +154,54 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
         time_zone: settings.time_zone,
         max_in_flight: settings.max_in_flight,
         history: settings.history,
-        api: settings.api,
+        api,
         checks,
         channels,
         routes: Arc::new(routes),
         warnings: Vec::new(),
     })
+}
+
+fn build_api(raw: ApiSettings, problems: &mut Problems) -> PlannedApi {
+    let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
+    PlannedApi {
+        listen: raw.listen,
+        public_status: raw.public_status,
+        keys: Keys::new(keys),
+    }
+}
+
+fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
+    let mut scopes = Vec::new();
+    for word in &raw.scopes {
+        match Scope::from_word(word) {
+            Some(scope) => scopes.push(scope),
+            None => {
+                let problem = raw.place.error(format!("there is no scope `{word}`"));
+                problems.push(problem.hint("the scopes are read, operate and push"));
+            }
+        }
+    }
+    let key = match &raw.key {
+        KeyMaterial::Plain(plain) => {
+            if plain.expose().len() < ApiKey::SHORTEST {
+                problems.push(raw.place.warning(format!(
+                    "the key `{}` is short; a good one has at least {} characters",
+                    raw.name,
+                    ApiKey::SHORTEST
+                )));
+            }
+            ApiKey::from_plain(raw.name, plain, scopes)
+        }
+        KeyMaterial::Hash(hash) => ApiKey::from_hash(raw.name, hash, scopes),
+    };
+    match key {
+        Ok(key) => Some(key),
+        Err(error) => {
+            problems.push(raw.place.error(error.to_string()));
+            None
+        }
+    }
 }
 
 fn build_channels(
@@ -200,7 +263,7 @@ fn build_renderer(
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Renderer> {
-    let in_folder = templates.join(format!("{}.j2", kind.name));
+    let in_folder = templates.join(format!("{}.jinja", kind.name));
     let file = match own {
         Some(own) => Some(own.to_owned()),
         None => in_folder.exists().then_some(in_folder),
@@ -387,8 +450,7 @@ fn build_judge(
     let sources = |list: &[(String, Place)]| -> Vec<String> {
         list.iter().map(|(source, _)| source.clone()).collect()
     };
-    let facts: Vec<&'static FactSpec> = kind.all_facts().collect();
-    match Judge::compile(&sources(expect), &sources(degraded_if), &facts) {
+    match Judge::compile(&sources(expect), &sources(degraded_if), &mut kind.all_facts()) {
         Ok(judge) => Some(judge),
         Err(found) => {
             for found in found {

@@ -25,7 +25,7 @@ pub trait Ledger: Send + Sync {
     async fn keep(&self, notices: Vec<Notice>);
 
     /// A recipient of a channel no longer takes messages (with the reason), or takes them again.
-    fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>);
+    async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>);
 }
 
 /// Puts a notice into a channel's words, as of a time.
@@ -356,10 +356,10 @@ impl Worker {
         self.ledger.keep(changed).await;
         if rejected > 0 && self.troubled != Some(true) {
             self.troubled = Some(true);
-            self.ledger.trouble(channel, &self.desk.recipient, refusal);
+            self.ledger.trouble(channel, &self.desk.recipient, refusal).await;
         } else if accepted && self.troubled != Some(false) {
             self.troubled = Some(false);
-            self.ledger.trouble(channel, &self.desk.recipient, None);
+            self.ledger.trouble(channel, &self.desk.recipient, None).await;
         }
     }
 
