@@ -14,8 +14,8 @@ mod query;
 mod router;
 mod status;
 
-//T #[cfg(test)]
-//T mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use key::{ApiKey, KeyError, Keys, Scope};
 pub use listen::serve;

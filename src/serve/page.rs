@@ -104,7 +104,8 @@ pub(super) async fn overview(State(shared): State<Arc<Shared>>) -> Answer {
     let daemon = shared.api.control.daemon();
     let mut checks = shared.api.board.all();
     checks.sort_by(|a, b| urgency(a).cmp(&urgency(b)).then_with(|| a.name.cmp(&b.name)));
-    let incidents = shared.open_incidents_of(&checks, &daemon);
+    let mut incidents = shared.open_incidents_of(&checks, &daemon);
+    incidents.sort_by_key(|incident| std::cmp::Reverse(incident.severity));
     let overview = Overview::new(&shared, &daemon, &checks, &incidents);
     let html = shared.pages.render(&overview).map_err(|error| {
         tracing::error!(error = format!("{error:#}"), "the page could not be made");

@@ -14,7 +14,8 @@ pub(super) struct Problem {
     title: &'static str,
     /// This occurrence, and what to do about it.
     pub(super) detail: String,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, since most problems have none and results carry the room for it.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -28,7 +29,7 @@ impl Problem {
     }
 
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -85,7 +86,8 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             response.headers_mut().insert(name, value);
         }
         response

@@ -2,7 +2,6 @@ use super::problem::{Problem, shown};
 use crate::config::nearest;
 use crate::record::Page;
 use http::Uri;
-use std::borrow::Cow;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MOST: u32 = 1000;
@@ -86,7 +85,7 @@ impl Query {
     }
 }
 
-fn unknown(key: &Cow<'_, str>, known: &[&str]) -> Problem {
+fn unknown(key: &str, known: &[&str]) -> Problem {
     let all = || known.iter().copied().chain(PAGING);
     let hint = match nearest(&shown(key), all()) {
         Some(near) => format!("did you mean `{near}`?"),

@@ -116,8 +116,8 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// Finds out who sends the request, counts strangers, and takes the body in, within bounds.
-async fn meet(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Answer {
+/// Finds out who sends the request, and counts strangers.
+async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
     // Without a peer's address nobody is let in as local.
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let mut visitor = Visitor::from(peer, request.headers());
@@ -127,10 +127,8 @@ async fn meet(State(shared): State<Arc<Shared>>, request: Request, next: Next) -
         shared.limit.count(visitor.address)?;
     }
     known?;
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(visitor);
-    let body = take_in(body).await?;
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    request.extensions_mut().insert(visitor);
+    Ok(next.run(request).await)
 }
 
 async fn take_in(body: Body) -> Result<Body, Problem> {
@@ -165,12 +163,15 @@ struct Guard {
     bound: Duration,
 }
 
-/// Lets those in who may have what they ask for, and bounds the time of the answer.
+/// Lets those in who may have what they ask for, and only then takes in what they send. Bounds
+/// the time of both.
 async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answer {
     let Some(visitor) = request.extensions().get::<Visitor>() else {
         return Err(Problem::internal());
     };
     visitor.may(guard.need, guard.shared.api.settings.load().public_status)?;
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, take_in(body).await?);
     let answer = tokio::time::timeout(guard.bound, next.run(request)).await;
     answer.map_err(|_| {
         let detail = format!("The answer was not there after {:?}.", guard.bound);
