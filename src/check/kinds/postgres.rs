@@ -8,10 +8,11 @@ mod session;
 mod tests;
 mod trouble;
 
+use crate::check::support::hide::Hidden;
 use crate::check::support::value::kept_fact_of;
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
-use crate::model::{FactSpec, FactType, Facts, Observation, OptionDoc, Secret};
+use crate::model::{FactSpec, FactType, Facts, Observation, OptionDoc};
 use async_trait::async_trait;
 use serde_json::{Map, Value as Json};
 use session::{Answer, Columns, Session};
@@ -109,7 +110,7 @@ struct Postgres {
     target: String,
     query: String,
     /// What must not show in an error.
-    secrets: Vec<Secret>,
+    hidden: Hidden,
     /// Whether the query is known to be one that cannot stand inside another, such as `show`.
     stands_alone: AtomicBool,
 }
@@ -140,13 +141,13 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
                 .hint("the check's own `timeout` bounds each run"),
         );
     }
-    let secrets = secrets_of(&url);
+    let hidden = Hidden::of(&url);
     let options = match PgConnectOptions::from_url(&url) {
         Ok(options) => options,
         Err(error) => {
             // sqlx says it once or twice.
             let text = error.to_string().replace("error with configuration: ", "");
-            let text = redact(&secrets, &text);
+            let text = hidden.clean(&text);
             section.report(place.error(format!("is not usable: {text}")));
             return None;
         }
@@ -164,7 +165,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         options,
         target,
         query: query.unwrap_or_else(|| "select 1".to_owned()),
-        secrets,
+        hidden,
         stands_alone: AtomicBool::new(false),
     }))
 }
@@ -188,25 +189,6 @@ fn keep_known_parameters(url: &mut Url, base: &Path) -> Vec<String> {
     ignored
 }
 
-/// The URL, and the passwords in it as they are written and as they are meant.
-fn secrets_of(url: &Url) -> Vec<Secret> {
-    let mut secrets = vec![Secret::new(url.as_str())];
-    let in_query = url.query_pairs().filter(|(name, _)| name == "password");
-    for password in
-        url.password().map(str::to_owned).into_iter().chain(in_query.map(|(_, v)| v.into_owned()))
-    {
-        let pair = format!("p={}", password.replace('+', "%2B").replace('&', "%26"));
-        let decoded = url::form_urlencoded::parse(pair.as_bytes()).next();
-        secrets.extend(decoded.map(|(_, decoded)| Secret::new(&*decoded)));
-        secrets.push(Secret::new(password));
-    }
-    secrets
-}
-
-fn redact(secrets: &[Secret], text: &str) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| secret.redact(&text))
-}
-
 #[async_trait]
 impl Check for Postgres {
     async fn run(&self, run: &Run) -> Observation {
@@ -214,7 +196,7 @@ impl Check for Postgres {
         match self.observe(run, &mut facts).await {
             Ok(()) => Observation::found(facts),
             Err(trouble) => {
-                let words = redact(&self.secrets, &trouble.words(&self.target));
+                let words = self.hidden.clean(&trouble.words(&self.target));
                 Observation::failed(facts, words)
             }
         }

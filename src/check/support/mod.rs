@@ -1,5 +1,6 @@
 //! What several kinds share.
 
+pub mod hide;
 pub mod value;
 
 use crate::clock::Clock;
