@@ -1,0 +1,43 @@
+# The recipes of the house. `just` alone lists them.
+
+_list:
+    @just --list
+
+# Everything that a change has to pass.
+check: format lint test docs deny validate
+
+# Whether the code is formatted.
+format:
+    cargo fmt --check
+
+# Clippy, with warnings denied.
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# All tests; installs the servers that they need where it can. Words select tests by name.
+test *WORDS:
+    scripts/test {{ WORDS }}
+
+# The documentation of the code, with warnings denied.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Licences, sources and unwanted crates, where cargo-deny is installed.
+deny:
+    @if command -v cargo-deny >/dev/null; then \
+        cargo deny --locked check bans licenses sources; \
+    else \
+        echo "cargo-deny is not installed, so dependencies were not checked"; \
+    fi
+
+# The example configuration, and every file in checks.d.
+validate:
+    scripts/validate-examples
+
+# The daemon with the example configuration.
+run:
+    cargo run --locked --release -- run --config daemon.toml.example
+
+# What checks cost: processor time per check, and memory, with the release build.
+bench-load:
+    scripts/bench-load

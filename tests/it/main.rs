@@ -1,0 +1,15 @@
+//! The stories: the built daemon against real servers and strict imitations of chat services.
+//!
+//! One file a story. What they stand on is in `harness`. Run them with `scripts/test`, which
+//! finds or installs the servers.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may panic, and measures real time"
+)]
+
+mod harness;
+
+mod imitations;
