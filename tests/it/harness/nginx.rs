@@ -19,13 +19,8 @@ impl Nginx {
     pub async fn start() -> Self {
         let folder = Folder::new();
         let certificates = Certificates::create(folder.path());
-        let mut server = Self {
-            port: free_port(),
-            tls_port: free_port(),
-            certificates,
-            process: None,
-            folder,
-        };
+        let mut server =
+            Self { port: free_port(), tls_port: free_port(), certificates, process: None, folder };
         server.configure(200, r#"{"db":"ok"}"#);
         server.start_again().await;
         server
