@@ -8,9 +8,12 @@
 pub mod model;
 
 pub mod clock;
+pub mod condition;
 pub mod config;
 
 pub mod check;
+
+pub mod judge;
 
 pub mod record;
 
