@@ -15,7 +15,8 @@ async fn post(url: &str, body: &Value) -> (u16, String) {
 #[tokio::test]
 async fn slack_keeps_its_documented_limits() {
     let slack = Slack::start();
-    let section = |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
+    let section =
+        |text: &str| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
     let check = async |body: Value, expected: u16| {
         let (status, answer) = post(&slack.url(), &body).await;
         assert_eq!(status, expected, "{answer}: {body:.200}");

@@ -132,7 +132,8 @@ fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
-        let escapes = character == '\\' && characters.peek().is_some_and(char::is_ascii_punctuation);
+        let escapes =
+            character == '\\' && characters.peek().is_some_and(char::is_ascii_punctuation);
         if !escapes {
             out.push(character);
         } else if let Some(escaped) = characters.next() {

@@ -19,13 +19,8 @@ impl Nginx {
     pub async fn start() -> Self {
         let folder = Folder::new();
         let certificates = Certificates::create(folder.path());
-        let mut server = Self {
-            port: free_port(),
-            tls_port: free_port(),
-            certificates,
-            process: None,
-            folder,
-        };
+        let mut server =
+            Self { port: free_port(), tls_port: free_port(), certificates, process: None, folder };
         server.configure(200, r#"{"db":"ok"}"#);
         server.start_again().await;
         server
@@ -44,10 +39,15 @@ impl Nginx {
 
     /// Lets `/health` answer `status` with `body`, and waits until it does.
     pub async fn answer(&self, status: u16, body: &str) {
+        let process = self.process.as_ref().unwrap();
+        let old_workers = process.children();
         self.configure(status, body);
-        self.process.as_ref().unwrap().signal(Signal::HUP);
+        process.signal(Signal::HUP);
+        // An old worker may take connections for a moment beside the new one.
         eventually("nginx to reload", PATIENCE, async || {
-            (self.status().await? == status).then_some(())
+            let workers = process.children();
+            let replaced = !workers.iter().any(|worker| old_workers.contains(worker));
+            (replaced && self.status().await? == status).then_some(())
         })
         .await;
     }

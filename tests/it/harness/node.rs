@@ -85,9 +85,7 @@ async fn answer(
 
 fn one(chain: &Chain, call: &Value) -> Value {
     let id = call["id"].clone();
-    let fail = |code: i64, message: &str| {
-        json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
-    };
+    let fail = |code: i64, message: &str| json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } });
     if call["jsonrpc"] != "2.0" || !call["method"].is_string() {
         return fail(-32600, "Invalid Request");
     }
@@ -131,7 +129,9 @@ fn one(chain: &Chain, call: &Value) -> Value {
             "slotIndex": 1000,
             "slotsInEpoch": 432_000,
         }),
-        other => return fail(-32601, &format!("the method {other} does not exist/is not available")),
+        other => {
+            return fail(-32601, &format!("the method {other} does not exist/is not available"));
+        }
     };
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }

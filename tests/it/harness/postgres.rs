@@ -71,8 +71,7 @@ impl Postgres {
 
     /// Runs statements as the superuser.
     pub async fn run(&self, database: &str, sql: &str) {
-        let mut connection =
-            PgConnection::connect(&self.url("postgres", database)).await.unwrap();
+        let mut connection = PgConnection::connect(&self.url("postgres", database)).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }

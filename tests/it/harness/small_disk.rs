@@ -32,11 +32,8 @@ impl SmallDisk {
     /// Fills it up to the last byte.
     pub fn fill(&self) {
         use std::io::Write;
-        let mut file = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.ballast())
-            .unwrap();
+        let mut file =
+            std::fs::File::options().create(true).append(true).open(self.ballast()).unwrap();
         for size in [65_536, 4096, 512, 64, 1] {
             while file.write_all(&vec![0; size]).is_ok() {}
         }

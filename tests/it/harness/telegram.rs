@@ -56,8 +56,11 @@ impl Rules for TelegramRules {
         };
         let seen = match &body["parse_mode"] {
             Value::Null => text.to_owned(),
-            Value::String(mode) if mode.eq_ignore_ascii_case("html") => parse_html(text)
-                .map_err(|why| refusal(400, &format!("Bad Request: can't parse entities: {why}")))?,
+            Value::String(mode) if mode.eq_ignore_ascii_case("html") => {
+                parse_html(text).map_err(|why| {
+                    refusal(400, &format!("Bad Request: can't parse entities: {why}"))
+                })?
+            }
             _ => return Err(refusal(400, "Bad Request: unsupported parse_mode")),
         };
         if seen.trim().is_empty() {
@@ -96,8 +99,22 @@ fn refusal(status: u16, description: &str) -> Refusal {
 /// What a person sees of a text in Telegram's HTML style, or what is wrong with it.
 fn parse_html(text: &str) -> Result<String, String> {
     const TAGS: &[&str] = &[
-        "b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "span", "tg-spoiler",
-        "tg-emoji", "a", "code", "pre", "blockquote",
+        "b",
+        "strong",
+        "i",
+        "em",
+        "u",
+        "ins",
+        "s",
+        "strike",
+        "del",
+        "span",
+        "tg-spoiler",
+        "tg-emoji",
+        "a",
+        "code",
+        "pre",
+        "blockquote",
     ];
     let mut seen = String::new();
     let mut open: Vec<&str> = Vec::new();
