@@ -2,7 +2,8 @@
 //! the repair.
 
 use crate::harness::{
-    Daemon, FiveChannels, Nginx, Node, Postgres, Redis, Setup, SmallDisk, WebSocketServer,
+    Daemon, FiveChannels, Nginx, Node, PATIENCE, Postgres, Redis, Setup, SmallDisk,
+    WebSocketServer, eventually,
 };
 
 /// The daemon and whom it tells.
@@ -42,6 +43,11 @@ impl Scene {
         break_it: impl AsyncFnOnce(),
         repair_it: impl AsyncFnOnce(),
     ) {
+        eventually("all to be well", PATIENCE, async || {
+            let open = self.daemon.list("/api/v1/incidents?state=open").await;
+            open.is_empty().then_some(())
+        })
+        .await;
         println!("{check}: breaking it, so that the reason says `{word}`");
         let before = self.channels.counts();
         let known: Vec<String> = self.incidents().await;
