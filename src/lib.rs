@@ -5,13 +5,31 @@
 
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod model;
 
-pub mod clock;
+pub mod condition;
 pub mod config;
+
+pub mod schedule;
 
 pub mod check;
 
+pub mod judge;
+
 pub mod record;
 
+pub mod incident;
+
+pub mod route;
+
+pub mod limit;
+
+pub mod render;
+
 pub mod deliver;
+
+pub mod serve;
+
+pub mod app;
+pub mod cli;

@@ -121,6 +121,13 @@ pub struct Place {
     pub key: String,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.file.position(self.span.start);
+        write!(f, "{}:{line}:{column}", self.file.path.display())
+    }
+}
+
 impl Place {
     /// An error at this place.
     pub fn error(&self, message: impl Into<String>) -> Problem {

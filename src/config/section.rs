@@ -2,6 +2,7 @@ use super::interpolate::{Interpolator, PLACEHOLDER_HOST};
 use super::problem::{Place, Problem, Problems, SourceFile};
 use crate::model::Secret;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +66,17 @@ impl<'i> Section<'i> {
             problems: Problems::default(),
             base: base.to_owned(),
         }
+    }
+
+    /// A hash of what is left in the table, wherever it stands.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for (key, value) in &self.entries {
+            hash.update(key.get_ref());
+            hash.update([0]);
+            hash_value(value.get_ref(), &mut hash);
+        }
+        hash.finalize().into()
     }
 
     /// Where the table stands.
@@ -224,6 +236,42 @@ impl<'i> Section<'i> {
         self.table(name).map(|table| (name, table))
     }
 
+    /// Takes the sub-table that bears the name of one of `kinds`; none at all is an error.
+    pub fn kind_table(&mut self, kinds: &[&'static str]) -> Option<(&'static str, Self)> {
+        let found = self.one_table_of(kinds);
+        if found.is_none() && !kinds.iter().any(|kind| self.has(kind)) {
+            let key = self.path.clone();
+            let list: Vec<String> = kinds.iter().map(|kind| format!("[{key}.{kind}]")).collect();
+            let problem = self.place.error("does not say what it is");
+            self.problems.push(problem.hint(format!("add one of {}", list.join(", "))));
+        }
+        for &kind in kinds {
+            self.ask(kind);
+        }
+        found
+    }
+
+    /// Takes a list of strings, each with its place.
+    pub fn strings(&mut self, key: &'static str) -> Vec<(String, Place)> {
+        let items: Vec<Spanned<String>> = self.or(key, Vec::new());
+        items
+            .into_iter()
+            .map(|item| {
+                let place = self.at_key(key, item.span());
+                (item.into_inner(), place)
+            })
+            .collect()
+    }
+
+    /// Takes a key of the contract that this version does not carry out, and warns of it.
+    pub fn not_yet(&mut self, key: &'static str, instead: &str) {
+        let place = self.place_of(key);
+        if self.take(key).is_some() {
+            let message = format!("is understood, but not carried out yet: {instead}");
+            self.problems.push(place.warning(message));
+        }
+    }
+
     /// Moves the problems of a sub-table here, its unknown keys included.
     pub fn finish_child(&mut self, child: Self) {
         child.finish(&mut self.problems);
@@ -250,10 +298,14 @@ impl<'i> Section<'i> {
         }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+    fn ask(&mut self, key: &'static str) {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+        self.ask(key);
         let index = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
         Some(self.entries.remove(index).1)
     }
@@ -314,6 +366,32 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| {
         format!("`{text}` is not a duration: {error} (such as 500ms, 30s, 5m, 12h)")
     })
+}
+
+/// Hashes a value without its place. A letter for the type and a zero at the end keep values apart.
+fn hash_value(value: &DeValue<'_>, hash: &mut Sha256) {
+    match value {
+        DeValue::String(text) => hash.update(format!("s{text}")),
+        DeValue::Integer(number) => hash.update(format!("i{number}")),
+        DeValue::Float(number) => hash.update(format!("f{number}")),
+        DeValue::Boolean(yes) => hash.update(format!("b{yes}")),
+        DeValue::Datetime(time) => hash.update(format!("t{time}")),
+        DeValue::Array(items) => {
+            hash.update("[");
+            for item in items.iter() {
+                hash_value(item.get_ref(), hash);
+            }
+        }
+        DeValue::Table(table) => {
+            hash.update("{");
+            for (key, item) in table {
+                hash.update(&**key.get_ref());
+                hash.update([0]);
+                hash_value(item.get_ref(), hash);
+            }
+        }
+    }
+    hash.update([0]);
 }
 
 fn parse_url(text: &str, schemes: &[&str]) -> Result<url::Url, String> {

@@ -1,7 +1,10 @@
 //! How a notice gets to people: one channel a file in [`kinds`], and the outbox that sees to it
 //! that each notice arrives.
 
+mod backoff;
 pub mod kinds;
+pub mod mailbox;
+pub mod outbox;
 pub mod support;
 
 use crate::config::Section;

@@ -15,6 +15,8 @@ pub struct CheckState {
     pub bad_streak: u32,
     /// When that row began.
     pub bad_since: Option<Timestamp>,
+    /// How long that row has lasted, by the monotonic clock: a clock step does not lengthen it.
+    pub bad_for: Duration,
     /// Down verdicts in a row, for worsening.
     pub down_streak: u32,
     /// Good verdicts in a row.
@@ -38,6 +40,7 @@ impl CheckState {
             reasons: Vec::new(),
             bad_streak: 0,
             bad_since: None,
+            bad_for: Duration::ZERO,
             down_streak: 0,
             good_streak: 0,
             better_streak: 0,

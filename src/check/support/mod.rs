@@ -1,5 +1,8 @@
 //! What several kinds share.
 
+pub mod hide;
+pub mod value;
+
 use crate::clock::Clock;
 use std::sync::Arc;
 

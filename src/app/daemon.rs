@@ -1,0 +1,440 @@
+//! Starts, reloads and stops the daemon.
+
+use super::control::AppControl;
+use super::gauges::Gauges;
+use super::ledger::AppLedger;
+use super::monitor::{self, Event, Monitor, Parts};
+use super::plan::{self, LoadOptions, Plan, PlannedChannel};
+use super::task::CheckTask;
+use super::{housekeeping, net};
+use crate::check::Shared;
+use crate::clock::Clock;
+use crate::config::Problem;
+use crate::deliver::outbox::{Destination, Outbox};
+use crate::model::{Board, Name, Notice, Timestamp};
+use crate::record::retention::Retention;
+use crate::record::sqlite::SqliteStore;
+use crate::record::writer::{self, Writer};
+use crate::record::{Store, StoreError};
+use crate::render::{self, Letter, Renderer};
+use crate::schedule::{Job, Scheduler, Task};
+use crate::serve::{self, Api, Settings};
+use arc_swap::ArcSwap;
+use chrono_tz::Tz;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+/// How long runs at work may go on once the daemon stops.
+const RUNS_GRACE: Duration = Duration::from_secs(3);
+/// How long deliveries in flight may go on after that.
+const DELIVERY_GRACE: Duration = Duration::from_secs(3);
+/// How long requests to the API may go on.
+const API_GRACE: Duration = Duration::from_secs(1);
+/// How long the last writing may take; the writer bounds itself as well.
+const WRITER_GRACE: Duration = Duration::from_secs(2);
+/// Finished runs that may wait for the monitor; past that, runs wait with their results.
+const FINISHED: usize = 1024;
+/// Events that may wait for the monitor; past that, whoever sends waits.
+const EVENTS: usize = 64;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Configuration(Vec<Problem>),
+    /// The store cannot be opened.
+    #[error("cannot open the history: {0}")]
+    Store(#[from] StoreError),
+    /// The API's address cannot be had.
+    #[error("the API cannot listen on {address}: {error} (set `listen` under `[api]`)")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// TLS could not be set up.
+    #[error("{0}")]
+    Network(String),
+    /// The chores could not be set up.
+    #[error("cannot set up the housekeeping: {0}")]
+    Housekeeping(#[from] JobSchedulerError),
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Running {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    writer: Writer,
+    writer_task: JoinHandle<()>,
+    outbox: Arc<Outbox>,
+    scheduler: Scheduler,
+    events: mpsc::Sender<Event>,
+    monitor_task: JoinHandle<()>,
+    settings: Arc<ArcSwap<Settings>>,
+    stop_api: CancellationToken,
+    api_task: JoinHandle<std::io::Result<()>>,
+    chores: JobScheduler,
+    tasks: HashMap<Name, Arc<CheckTask>>,
+    fixed: Fixed,
+    address: SocketAddr,
+}
+
+/// What a reload cannot change.
+#[derive(Debug, PartialEq)]
+struct Fixed {
+    name: Name,
+    listen: SocketAddr,
+    store: PathBuf,
+    max_in_flight: usize,
+}
+
+impl Fixed {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            name: plan.name.clone(),
+            listen: plan.api.listen,
+            store: plan.history.sqlite.clone(),
+            max_in_flight: plan.max_in_flight,
+        }
+    }
+}
+
+/// Starts the daemon that `path` describes. It runs on the current tokio runtime until
+/// [`Running::stop`].
+///
+/// # Errors
+/// What stands in the way; nothing runs then.
+pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunError> {
+    let started = clock.now();
+    let mut plan = plan::load(path, LoadOptions::default()).map_err(RunError::Configuration)?;
+    warn(&plan.warnings);
+    let fixed = Fixed::of(&plan);
+    let listener = listen(plan.api.listen).await?;
+    let address = listener.local_addr().unwrap_or(plan.api.listen);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
+    let saved = store.load(look_back(&plan.channels, started.wall)).await?;
+    let net = net(Arc::clone(&clock)).map_err(RunError::Network)?;
+    let shared = Arc::new(Shared::new(Arc::clone(&clock)).map_err(RunError::Network)?);
+
+    let (events, event_inbox) = mpsc::channel(EVENTS);
+    let (finished, finished_inbox) = mpsc::channel(FINISHED);
+    let (health, health_seen) = watch::channel(writer::StoreHealth::Ok);
+    let (writer, writer_task, outbox) = {
+        let slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
+        let announce_to = Arc::clone(&slot);
+        let announce = Box::new(move |notices: Vec<Notice>| {
+            if let Some(outbox) = announce_to.get() {
+                outbox.owe(notices);
+            }
+        });
+        let (writer, task) =
+            writer::spawn(Arc::clone(&store), Arc::clone(&clock), announce, health);
+        let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
+        let outbox = Arc::new(Outbox::new(Arc::clone(&clock), net, Arc::new(ledger)));
+        slot.get_or_init(|| Arc::clone(&outbox));
+        (writer, task, outbox)
+    };
+    let channels = channel_names(&plan);
+    outbox.open(destinations(&mut plan), &saved.notices).await;
+
+    let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
+    let board = Arc::new(Board::default());
+    let gauges = Arc::new(Gauges::default());
+    let parts = Parts {
+        clock: Arc::clone(&clock),
+        board: Arc::clone(&board),
+        writer: writer.clone(),
+        outbox: Arc::clone(&outbox),
+        scheduler: scheduler.clone(),
+        gauges: Arc::clone(&gauges),
+    };
+    let tasks = make_tasks(plan.checks, &HashMap::new(), &shared);
+    refill(&tasks, &*store, started.wall).await;
+    let mut monitor = Monitor::new(parts, Arc::clone(&plan.routes), &saved);
+    monitor.start(tasks.values().cloned().collect(), &channels, saved);
+    let monitor_task = tokio::spawn(monitor.run(finished_inbox, event_inbox));
+    scheduler.replace(jobs(&tasks)).await;
+    // Whatever the daemon said of itself before this start is judged anew.
+    own(&events, monitor::CONFIG, None).await;
+    tokio::spawn(watch_store(health_seen.clone(), events.downgrade()));
+
+    let settings = Arc::new(ArcSwap::from_pointee(plan.api.settings()));
+    let control = AppControl {
+        name: plan.name,
+        started,
+        scheduler: scheduler.clone(),
+        outbox: Arc::clone(&outbox),
+        writer: writer.clone(),
+        health: health_seen,
+        gauges,
+    };
+    let api = Api {
+        board,
+        store: Arc::clone(&store),
+        control: Arc::new(control),
+        clock: Arc::clone(&clock),
+        settings: Arc::clone(&settings),
+    };
+    let stop_api = CancellationToken::new();
+    let api_task = tokio::spawn(serve::serve(listener, api, stop_api.clone()));
+    let keep =
+        Retention { raw: plan.history.keep_raw, incidents: plan.history.keep_incidents };
+    let chores = housekeeping::start(Arc::clone(&store), Arc::clone(&clock), keep).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        checks = tasks.len(),
+        channels = channels.len(),
+        api = %address,
+        "watchbell is running"
+    );
+    Ok(Running {
+        path: path.to_owned(),
+        clock,
+        shared,
+        store,
+        writer,
+        writer_task,
+        outbox,
+        scheduler,
+        events,
+        monitor_task,
+        settings,
+        stop_api,
+        api_task,
+        chores,
+        tasks,
+        fixed,
+        address,
+    })
+}
+
+impl Running {
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Reads the configuration again. A good one takes the place of the old one; checks that did
+    /// not change keep their state and their timing. A bad one changes nothing.
+    ///
+    /// # Errors
+    /// The problems of a bad configuration.
+    pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
+        let mut plan = match plan::load(&self.path, LoadOptions::default()) {
+            Ok(plan) => plan,
+            Err(problems) => {
+                let first = problems.first().map(ToString::to_string).unwrap_or_default();
+                let trouble = format!(
+                    "a reload found a configuration that cannot be used; the old one goes on: \
+                     {first}"
+                );
+                own(&self.events, monitor::CONFIG, Some(trouble)).await;
+                return Err(problems);
+            }
+        };
+        warn(&plan.warnings);
+        if Fixed::of(&plan) != self.fixed {
+            tracing::warn!(
+                "`name`, `max_in_flight`, `store` and `listen` change only with a restart"
+            );
+        }
+        let channels = channel_names(&plan);
+        let since = look_back(&plan.channels, self.clock.wall());
+        let past = match self.store.load(since).await {
+            Ok(saved) => saved.notices,
+            Err(error) => {
+                tracing::warn!(%error, "new channels start without what the store remembers");
+                Vec::new()
+            }
+        };
+        let tasks = make_tasks(plan.checks.split_off(0), &self.tasks, &self.shared);
+        let (added, changed, removed) = difference(&self.tasks, &tasks);
+        self.settings.store(Arc::new(plan.api.settings()));
+        self.outbox.open(destinations(&mut plan), &past).await;
+        let (done, answer) = oneshot::channel();
+        let event = Event::Reload {
+            tasks: tasks.values().cloned().collect(),
+            routes: Arc::clone(&plan.routes),
+            channels,
+            done,
+        };
+        if self.events.send(event).await.is_ok() {
+            // Without an answer the monitor is gone, which only happens while stopping.
+            let _ = answer.await;
+        }
+        self.scheduler.replace(jobs(&tasks)).await;
+        self.tasks = tasks;
+        own(&self.events, monitor::CONFIG, None).await;
+        tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
+        Ok(())
+    }
+
+    /// Stops, in the reverse order of the start, each part within a bound: requests, then runs,
+    /// then deliveries, then the writer. What is not delivered stays in the outbox.
+    pub async fn stop(mut self) {
+        tracing::info!("stopping");
+        if let Err(error) = self.chores.shutdown().await {
+            tracing::warn!(%error, "the housekeeping did not stop by itself");
+        }
+        self.stop_api.cancel();
+        if tokio::time::timeout(API_GRACE, &mut self.api_task).await.is_err() {
+            self.api_task.abort();
+        }
+        self.scheduler.stop(RUNS_GRACE).await;
+        // The monitor has gone already if this fails.
+        let _ = self.events.send(Event::Stop).await;
+        if let Err(error) = self.monitor_task.await {
+            tracing::error!(%error, "the monitor ended badly");
+        }
+        self.outbox.stop(DELIVERY_GRACE).await;
+        self.writer.stop();
+        if tokio::time::timeout(WRITER_GRACE, self.writer_task).await.is_err() {
+            tracing::error!("the store did not take the last results in time");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|error| RunError::Listen { address, error })
+}
+
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+async fn own(events: &mpsc::Sender<Event>, name: &str, trouble: Option<String>) {
+    // It fails only while the daemon stops.
+    let _ = events.send(Event::Own { name: name.into(), trouble }).await;
+}
+
+/// Tells the monitor how the store is, each time that changes between well and failing.
+async fn watch_store(
+    mut health: watch::Receiver<writer::StoreHealth>,
+    events: mpsc::WeakSender<Event>,
+) {
+    let mut told = None;
+    loop {
+        let trouble = monitor::store_trouble(&health.borrow_and_update());
+        if told != Some(trouble.is_some()) {
+            told = Some(trouble.is_some());
+            let Some(events) = events.upgrade() else { return };
+            own(&events, monitor::STORE, trouble).await;
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How far the limits of the channels reach back.
+fn look_back(channels: &[PlannedChannel], now: Timestamp) -> Timestamp {
+    let reach = channels.iter().map(|channel| channel.terms.per.max(channel.terms.cooldown));
+    now.before(reach.max().unwrap_or_default())
+}
+
+fn channel_names(plan: &Plan) -> Vec<Name> {
+    plan.channels.iter().map(|channel| channel.name.clone()).collect()
+}
+
+fn destinations(plan: &mut Plan) -> Vec<Destination> {
+    let (daemon, zone) = (plan.name.clone(), plan.time_zone);
+    let channels = plan.channels.drain(..);
+    channels.map(|channel| destination(channel, daemon.clone(), zone)).collect()
+}
+
+fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
+    let renderer = planned.renderer;
+    Destination {
+        name: planned.name,
+        channel: planned.channel,
+        terms: planned.terms,
+        timeout: planned.timeout,
+        compose: Box::new(move |notice, now| compose(&renderer, notice, &daemon, zone, now)),
+    }
+}
+
+/// Puts a notice into a channel's words, and says in the log where its template failed.
+pub fn compose(
+    renderer: &Renderer,
+    notice: &Notice,
+    daemon: &Name,
+    zone: Tz,
+    now: Timestamp,
+) -> crate::model::Message {
+    let rendered = renderer.render(&Letter::of(notice, daemon, zone, now));
+    if let Some(why) = &rendered.fell_back {
+        let channel = &notice.channel;
+        tracing::error!(%channel, %why, "the template failed; a plain text goes in its place");
+    }
+    render::message(notice, daemon, rendered)
+}
+
+fn make_tasks(
+    checks: Vec<plan::PlannedCheck>,
+    old: &HashMap<Name, Arc<CheckTask>>,
+    shared: &Arc<Shared>,
+) -> HashMap<Name, Arc<CheckTask>> {
+    checks
+        .into_iter()
+        .map(|planned| {
+            let task = match old.get(&planned.name) {
+                Some(task) if task.is_same(&planned) => Arc::clone(task),
+                _ => Arc::new(CheckTask::new(planned, Arc::clone(shared))),
+            };
+            (task.planned.name.clone(), task)
+        })
+        .collect()
+}
+
+/// How many checks were added, changed and removed.
+fn difference(
+    old: &HashMap<Name, Arc<CheckTask>>,
+    new: &HashMap<Name, Arc<CheckTask>>,
+) -> (usize, usize, usize) {
+    let added = new.keys().filter(|name| !old.contains_key(*name)).count();
+    let removed = old.keys().filter(|name| !new.contains_key(*name)).count();
+    let changed = new
+        .iter()
+        .filter(|(name, task)| old.get(*name).is_some_and(|known| !Arc::ptr_eq(known, task)))
+        .count();
+    (added, changed, removed)
+}
+
+fn jobs(tasks: &HashMap<Name, Arc<CheckTask>>) -> Vec<Job> {
+    tasks
+        .values()
+        .map(|task| Job {
+            name: task.planned.name.clone(),
+            cadence: task.planned.cadence.clone(),
+            timeout: task.planned.timeout,
+            task: Arc::clone(task) as Arc<dyn Task>,
+        })
+        .collect()
+}
+
+/// Windows go on with what the history holds, so that a restart does not empty them.
+async fn refill(tasks: &HashMap<Name, Arc<CheckTask>>, store: &dyn Store, now: Timestamp) {
+    for task in tasks.values() {
+        if let Err(error) = task.refill(store, now).await {
+            let check = &task.planned.name;
+            tracing::warn!(%check, %error, "the windows of this check start empty");
+        }
+    }
+}
+

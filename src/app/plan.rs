@@ -1,0 +1,466 @@
+//! From configuration files to a plan that can run, or to all problems at once.
+
+use crate::check::{Check, Kind, kinds as check_kinds};
+use crate::config::{
+    self, ApiSettings, History, Interpolator, KeyMaterial, Place, Problem, Problems, RawChannel,
+    RawCheck, RawKey, RawRoute, RawSchedule, Section, Settings,
+};
+use crate::deliver::mailbox::Terms;
+use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
+use crate::incident::Policy;
+use crate::judge::{Judge, Which};
+use crate::model::Name;
+use crate::render::Renderer;
+use crate::route::{Route, Routes, compile_when};
+use crate::schedule::Cadence;
+use crate::serve::{self, ApiKey, Keys, Scope};
+use chrono_tz::Tz;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All that the configuration says, ready to run.
+#[derive(Debug)]
+pub struct Plan {
+    /// The name of the daemon, which alerts show.
+    pub name: Name,
+    /// The zone of times in alerts.
+    pub time_zone: Tz,
+    /// Checks that may run at the same time.
+    pub max_in_flight: usize,
+    /// Where history is kept, and how long.
+    pub history: History,
+    /// The status API.
+    pub api: PlannedApi,
+    /// The checks, by name.
+    pub checks: Vec<PlannedCheck>,
+    /// The channels; the console where none is configured.
+    pub channels: Vec<PlannedChannel>,
+    /// Who hears what.
+    pub routes: Arc<Routes>,
+    /// What probably does not do what was meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// The status API.
+#[derive(Debug)]
+pub struct PlannedApi {
+    /// The address that it listens on.
+    pub listen: SocketAddr,
+    /// Whether the status page needs no key.
+    pub public_status: bool,
+    /// Who may do what.
+    pub keys: Keys,
+}
+
+impl PlannedApi {
+    /// What a reload may change.
+    pub fn settings(&self) -> serve::Settings {
+        serve::Settings { keys: self.keys.clone(), public_status: self.public_status }
+    }
+}
+
+/// A check that is ready to run.
+#[derive(Debug)]
+pub struct PlannedCheck {
+    /// Its name.
+    pub name: Name,
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// What observes.
+    pub check: Box<dyn Check>,
+    /// What forms the opinion.
+    pub judge: Judge,
+    /// When it runs.
+    pub cadence: Cadence,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Time between runs while bad and not confirmed.
+    pub retry_every: Duration,
+    /// When its badness is an incident.
+    pub policy: Policy,
+    /// The same for equal tables: an equal check is kept as it is over a reload.
+    pub fingerprint: [u8; 32],
+}
+
+/// A channel that is ready to deliver.
+#[derive(Debug)]
+pub struct PlannedChannel {
+    /// Its name.
+    pub name: Name,
+    /// What delivers.
+    pub channel: Arc<dyn Channel>,
+    /// What puts notices into words.
+    pub renderer: Arc<Renderer>,
+    /// What it allows.
+    pub terms: Terms,
+    /// How long one try may take.
+    pub timeout: Duration,
+}
+
+/// How the configuration is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Put a placeholder in the place of each secret, so that a machine without them can validate.
+    pub without_secrets: bool,
+}
+
+/// Reads `daemon.toml` at `path` with everything that it refers to.
+///
+/// # Errors
+/// All problems, of which at least one is an error, in the order of files and lines.
+pub fn load(path: &Path, options: LoadOptions) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let plan = read(path, options, &mut problems);
+    let failed = problems.has_errors();
+    let problems = problems.sorted();
+    match plan {
+        Some(plan) if !failed => Ok(Plan { warnings: problems, ..plan }),
+        _ => Err(problems),
+    }
+}
+
+/// The folder of a relative store: `$STATE_DIRECTORY`, else that of `daemon.toml`.
+fn state_folder(base: &Path) -> PathBuf {
+    match std::env::var("STATE_DIRECTORY") {
+        // systemd lists several folders with colons; the first is ours.
+        Ok(folders) if !folders.is_empty() => {
+            PathBuf::from(folders.split(':').next().unwrap_or_default())
+        }
+        _ => base.to_owned(),
+    }
+}
+
+fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Plan> {
+    let file = config::read_file(path, problems)?;
+    let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let interpolator = Interpolator::new(base);
+    let interpolator =
+        if options.without_secrets { interpolator.without_secrets() } else { interpolator };
+    let mut root = Section::root(&file, base, &interpolator, problems);
+    let kinds: Vec<&'static str> = channel_kinds::ALL.iter().map(|kind| kind.name).collect();
+    let settings = config::read_settings(&mut root, &state_folder(base), &kinds);
+    root.finish(problems);
+
+    let Settings { channels, routes, templates, checks: folder, api, .. } = settings;
+    let api = build_api(api, problems);
+    let channels = build_channels(channels, &templates, problems);
+    let routes = build_routes(routes, &channels, problems);
+    let checks = read_checks(&folder, &interpolator, settings.time_zone, problems);
+    Some(Plan {
+        name: settings.name,
+        time_zone: settings.time_zone,
+        max_in_flight: settings.max_in_flight,
+        history: settings.history,
+        api,
+        checks,
+        channels,
+        routes: Arc::new(routes),
+        warnings: Vec::new(),
+    })
+}
+
+fn build_api(raw: ApiSettings, problems: &mut Problems) -> PlannedApi {
+    let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
+    PlannedApi {
+        listen: raw.listen,
+        public_status: raw.public_status,
+        keys: Keys::new(keys),
+    }
+}
+
+fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
+    let mut scopes = Vec::new();
+    for word in &raw.scopes {
+        match Scope::from_word(word) {
+            Some(scope) => scopes.push(scope),
+            None => {
+                let problem = raw.place.error(format!("there is no scope `{word}`"));
+                problems.push(problem.hint("the scopes are read, operate and push"));
+            }
+        }
+    }
+    let key = match &raw.key {
+        KeyMaterial::Plain(plain) => {
+            if plain.expose().len() < ApiKey::SHORTEST {
+                problems.push(raw.place.warning(format!(
+                    "the key `{}` is short; a good one has at least {} characters",
+                    raw.name,
+                    ApiKey::SHORTEST
+                )));
+            }
+            ApiKey::from_plain(raw.name, plain, scopes)
+        }
+        KeyMaterial::Hash(hash) => ApiKey::from_hash(raw.name, hash, scopes),
+    };
+    match key {
+        Ok(key) => Some(key),
+        Err(error) => {
+            problems.push(raw.place.error(error.to_string()));
+            None
+        }
+    }
+}
+
+fn build_channels(
+    raw: Vec<RawChannel<'_>>,
+    templates: &Path,
+    problems: &mut Problems,
+) -> Vec<PlannedChannel> {
+    if raw.is_empty() {
+        return console(problems).into_iter().collect();
+    }
+    raw.into_iter().filter_map(|raw| build_channel(raw, templates, problems)).collect()
+}
+
+/// With no channel at all, alerts go to the console, and nothing limits them.
+fn console(problems: &mut Problems) -> Option<PlannedChannel> {
+    let kind = channel_kinds::find("console")?;
+    let file = config::SourceFile::in_memory("(built in)", "");
+    let interpolator = Interpolator::new(Path::new("."));
+    let mut section = Section::root(&file, Path::new("."), &interpolator, problems);
+    let channel = (kind.parse)(&mut section)?;
+    let renderer = Renderer::compile(kind.name, kind.template, kind.format).ok()?;
+    Some(PlannedChannel {
+        name: "console".into(),
+        channel: channel.into(),
+        renderer: Arc::new(renderer),
+        terms: Terms { count: 1000, per: Duration::from_secs(60), cooldown: Duration::ZERO },
+        timeout: Duration::from_secs(10),
+    })
+}
+
+fn build_channel(
+    mut raw: RawChannel<'_>,
+    templates: &Path,
+    problems: &mut Problems,
+) -> Option<PlannedChannel> {
+    let kind = channel_kinds::find(raw.kind)?;
+    let channel = (kind.parse)(&mut raw.table);
+    raw.table.finish(problems);
+    let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);
+    Some(PlannedChannel {
+        name: raw.name,
+        channel: channel?.into(),
+        renderer: Arc::new(renderer?),
+        terms: Terms {
+            count: raw.rate_limit.count,
+            per: raw.rate_limit.per,
+            cooldown: raw.cooldown,
+        },
+        timeout: raw.timeout,
+    })
+}
+
+/// The channel's own template, else the one of its kind in the templates folder, else the one
+/// that ships.
+fn build_renderer(
+    kind: &'static ChannelKind,
+    own: Option<&Path>,
+    templates: &Path,
+    place: &Place,
+    problems: &mut Problems,
+) -> Option<Renderer> {
+    let in_folder = templates.join(format!("{}.jinja", kind.name));
+    let file = match own {
+        Some(own) => Some(own.to_owned()),
+        None => in_folder.exists().then_some(in_folder),
+    };
+    let Some(file) = file else {
+        return match Renderer::compile(kind.name, kind.template, kind.format) {
+            Ok(renderer) => Some(renderer),
+            Err(error) => {
+                problems.push(place.error(format!("the template that ships is broken: {error}")));
+                None
+            }
+        };
+    };
+    let source = match std::fs::read_to_string(&file) {
+        Ok(source) => source,
+        Err(error) => {
+            let message = format!("cannot read the template {}: {error}", file.display());
+            problems.push(place.error(message));
+            return None;
+        }
+    };
+    match Renderer::compile(&file.to_string_lossy(), &source, kind.format) {
+        Ok(renderer) => Some(renderer),
+        Err(error) => {
+            problems.push(place.error(format!("the template cannot be used: {error}")));
+            None
+        }
+    }
+}
+
+fn build_routes(
+    raw: Vec<RawRoute>,
+    channels: &[PlannedChannel],
+    problems: &mut Problems,
+) -> Routes {
+    let routes = raw
+        .into_iter()
+        .map(|raw| {
+            let when = raw.when.and_then(|(source, place)| match compile_when(&source) {
+                Ok(when) => Some(when),
+                Err(problem) => {
+                    problems.push(condition_problem(&place, &source, &problem));
+                    None
+                }
+            });
+            let to = raw.to.into_iter().map(|(name, _)| name.into()).collect();
+            Route { when, to, goes_on: raw.goes_on, urgent: raw.urgent }
+        })
+        .collect();
+    Routes::new(routes, channels.iter().map(|channel| channel.name.clone()).collect())
+}
+
+fn condition_problem(
+    place: &Place,
+    source: &str,
+    problem: &crate::condition::ConditionProblem,
+) -> Problem {
+    let problem_at = place.error(format!("`{source}`: {}", problem.message));
+    match &problem.hint {
+        Some(hint) => problem_at.hint(hint.clone()),
+        None => problem_at,
+    }
+}
+
+fn read_checks(
+    folder: &Path,
+    interpolator: &Interpolator,
+    time_zone: Tz,
+    problems: &mut Problems,
+) -> Vec<PlannedCheck> {
+    let kinds: Vec<&'static str> = check_kinds::ALL.iter().map(|kind| kind.name).collect();
+    let files = config::read_check_files(folder, problems);
+    let mut places: HashMap<Name, Place> = HashMap::new();
+    let mut raw_checks = Vec::new();
+    for file in &files {
+        let base = file.path.parent().unwrap_or(folder);
+        let mut root = Section::root(file, base, interpolator, problems);
+        for raw in config::read_checks(&mut root, &kinds) {
+            if let Some(first) = places.get(&raw.name) {
+                let message = format!("a check `{}` exists already", raw.name);
+                problems.push(raw.place.error(message).hint(format!("it stands in {first}")));
+            } else {
+                places.insert(raw.name.clone(), raw.place.clone());
+                raw_checks.push(raw);
+            }
+        }
+        root.finish(problems);
+    }
+    check_dependencies(&raw_checks, problems);
+    let checks = raw_checks.into_iter();
+    checks.filter_map(|raw| build_check(raw, time_zone, problems)).collect()
+}
+
+/// A dependency on an unknown check, or one that leads back to itself, is an error.
+fn check_dependencies(checks: &[RawCheck<'_>], problems: &mut Problems) {
+    let by_name: HashMap<&str, &RawCheck<'_>> =
+        checks.iter().map(|check| (&*check.name, check)).collect();
+    for check in checks {
+        for (parent, place) in &check.depends_on {
+            if !by_name.contains_key(parent.as_str()) {
+                let problem = place.error(format!("there is no check `{parent}`"));
+                problems.push(problem.did_you_mean(parent, by_name.keys().copied()));
+            } else if let Some(way) = way_back(&by_name, parent, &check.name) {
+                let circle = format!("the dependency goes in a circle: {} -> {way}", check.name);
+                problems.push(place.error(circle));
+            } else {
+                let message = "is understood, but not carried out yet: each check alerts for itself";
+                problems.push(place.warning(message));
+            }
+        }
+    }
+}
+
+/// The way over dependencies from `from` to `to`, in words.
+fn way_back(by_name: &HashMap<&str, &RawCheck<'_>>, from: &str, to: &str) -> Option<String> {
+    let mut seen = vec![from.to_owned()];
+    let mut open = vec![(from.to_owned(), from.to_owned())];
+    while let Some((at, way)) = open.pop() {
+        if at == to {
+            return Some(way);
+        }
+        let parents = by_name.get(at.as_str()).map(|check| check.depends_on.as_slice());
+        for (parent, _) in parents.unwrap_or_default() {
+            if !seen.contains(parent) {
+                seen.push(parent.clone());
+                open.push((parent.clone(), format!("{way} -> {parent}")));
+            }
+        }
+    }
+    None
+}
+
+fn build_check(
+    mut raw: RawCheck<'_>,
+    time_zone: Tz,
+    problems: &mut Problems,
+) -> Option<PlannedCheck> {
+    let kind = check_kinds::find(raw.kind)?;
+    let check = (kind.parse)(&mut raw.table);
+    raw.table.finish(problems);
+    let (cadence, retry_default) = match raw.schedule {
+        RawSchedule::Every(interval, place) => {
+            (placed(Cadence::every(interval), &place, problems), interval)
+        }
+        RawSchedule::Cron { line, time_zone: own, place } => {
+            let cadence = Cadence::cron(&line, own.unwrap_or(time_zone));
+            (placed(cadence, &place, problems), Duration::from_secs(60))
+        }
+    };
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let policy = Policy {
+        check: raw.name.clone(),
+        kind: kind.name.to_owned(),
+        confirm_after: raw.confirm_after,
+        recover_after: raw.recover_after,
+        lasting: raw.lasting,
+        severity: raw.severity,
+        labels: raw.labels,
+        runbook: raw.runbook,
+    };
+    Some(PlannedCheck {
+        name: raw.name,
+        kind,
+        check: check?,
+        judge: judge?,
+        cadence: cadence?,
+        timeout: raw.timeout,
+        retry_every: raw.retry_every.unwrap_or(retry_default),
+        policy,
+        fingerprint: raw.fingerprint,
+    })
+}
+
+fn placed<T>(result: Result<T, String>, place: &Place, problems: &mut Problems) -> Option<T> {
+    result.map_err(|message| problems.push(place.error(message))).ok()
+}
+
+fn build_judge(
+    kind: &'static Kind,
+    expect: &[(String, Place)],
+    degraded_if: &[(String, Place)],
+    problems: &mut Problems,
+) -> Option<Judge> {
+    let sources = |list: &[(String, Place)]| -> Vec<String> {
+        list.iter().map(|(source, _)| source.clone()).collect()
+    };
+    match Judge::compile(&sources(expect), &sources(degraded_if), &mut kind.all_facts()) {
+        Ok(judge) => Some(judge),
+        Err(found) => {
+            for found in found {
+                let (source, place) = match found.which {
+                    Which::Expect(index) => &expect[index],
+                    Which::DegradedIf(index) => &degraded_if[index],
+                };
+                problems.push(condition_problem(place, source, &found.problem));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One run of a check: observe, then judge.
+
+use super::plan::PlannedCheck;
+use crate::check::{Run, Shared};
+use crate::judge::{PastRun, Windows};
+use crate::model::{FactSpec, Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict};
+use crate::record::{Page, Store, StoreError};
+use crate::schedule::Task;
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A check of the plan together with what it remembers between runs.
+#[derive(Debug)]
+pub struct CheckTask {
+    /// The check.
+    pub planned: PlannedCheck,
+    shared: Arc<Shared>,
+    windows: Mutex<Windows>,
+}
+
+impl CheckTask {
+    /// A task for a check that starts with an empty past.
+    pub fn new(planned: PlannedCheck, shared: Arc<Shared>) -> Self {
+        let windows = Mutex::new(planned.judge.windows());
+        Self { planned, shared, windows }
+    }
+
+    /// Whether `planned` says the same as the check of this task, so that it can go on as it is.
+    pub fn is_same(&self, planned: &PlannedCheck) -> bool {
+        self.planned.fingerprint == planned.fingerprint && self.planned.cadence == planned.cadence
+    }
+
+    /// Fills the windows of its conditions from the history, as far back as they look.
+    ///
+    /// # Errors
+    /// The store failed; the windows hold what came before that.
+    pub async fn refill(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+        let reach = {
+            let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+            if windows.is_empty() {
+                return Ok(());
+            }
+            windows.reach()
+        };
+        let mut past: Vec<RunResult> = Vec::new();
+        let mut page = Page { limit: 1000, cursor: None };
+        loop {
+            let piece = store.results(&self.planned.name, &page).await?;
+            let read = piece.items.len();
+            let fresh = piece.items.into_iter().take_while(|run| now.since(run.at) <= reach);
+            let before = past.len();
+            past.extend(fresh);
+            page.cursor = piece.next;
+            if page.cursor.is_none() || past.len() - before < read {
+                break;
+            }
+        }
+        let runs = past.iter().rev().map(|run| PastRun {
+            age: now.since(run.at),
+            status: run.status,
+            latency_ms: run.latency_ms,
+            facts: &run.facts,
+        });
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.refill(runs, self.shared.clock.now());
+        Ok(())
+    }
+
+    fn judge(&self, started: Timestamp, observation: Observation) -> Judgement {
+        let now = self.shared.clock.now();
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = self.planned.judge.verdict(
+            &mut windows,
+            &observation,
+            || self.planned.check.sense(&observation),
+            now,
+        );
+        Judgement {
+            started,
+            verdict,
+            latency: observation.latency,
+            facts: observation.facts.filtered(|name| self.keeps(name)),
+        }
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        let mut facts = FactSpec::COMMON.iter().chain(self.planned.kind.facts);
+        facts.any(|fact| fact.name == name && fact.kept)
+    }
+}
+
+#[async_trait]
+impl Task for CheckTask {
+    async fn run(&self) -> Judgement {
+        let begin = self.shared.clock.now();
+        let run = Run { shared: Arc::clone(&self.shared), timeout: self.planned.timeout };
+        let mut observation = self.planned.check.run(&run).await;
+        observation.latency = self.shared.clock.now().mono.saturating_sub(begin.mono);
+        self.judge(begin.wall, observation)
+    }
+
+    fn timed_out(&self, started: Timestamp, after: Duration) -> Judgement {
+        let span = humantime::format_duration(self.planned.timeout);
+        let mut observation =
+            Observation::failed(Facts::default(), format!("no answer within {span}"));
+        observation.latency = after;
+        self.judge(started, observation)
+    }
+
+    fn crashed(&self, started: Timestamp, why: &str) -> Judgement {
+        let reason = format!("the check itself crashed: {why}");
+        let verdict = Verdict { status: Status::Unknown, reasons: vec![reason] };
+        let facts = Facts::default();
+        Judgement { started, verdict, latency: Duration::ZERO, facts }
+    }
+}

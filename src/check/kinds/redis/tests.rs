@@ -1,0 +1,273 @@
+use super::{Info, KIND, info_facts};
+use crate::check::Check;
+use crate::check::kinds::testing::{
+    Server, check_example_and_options, facts, free_port, number, observe, observe_until, parse,
+    problems,
+};
+use crate::model::{Fact, Facts, Status};
+use serde_json::json;
+use std::process::Command;
+
+/// A Redis server of one test.
+struct Redis {
+    server: Server,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let port = free_port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.arg("--dir").arg(folder.path()).args(arguments);
+        let redis = Self { server: Server::start(&mut command, "KILL"), port, _folder: folder };
+        for _ in 0..300 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return redis;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        panic!("the server did not start in time");
+    }
+
+    fn cli(&self, words: &[&str]) {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(words).output();
+        let output = output.expect("redis-cli");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !said.contains("ERR"), "{words:?}: {said}");
+    }
+
+    fn check(&self, more: &str) -> Box<dyn Check> {
+        check(&format!("redis://127.0.0.1:{}", self.port), more)
+    }
+}
+
+fn check(url: &str, more: &str) -> Box<dyn Check> {
+    parse(&KIND, &format!("url = '{url}'\n{more}")).expect("valid")
+}
+
+fn facts_of(info: &str) -> Facts {
+    let mut facts = Facts::default();
+    info_facts(&Info::read(info), &mut facts);
+    facts
+}
+
+#[test]
+fn the_example_is_valid_and_all_options_are_documented() {
+    check_example_and_options(&KIND);
+}
+
+#[test]
+fn problems_of_the_table_are_all_told_without_the_password() {
+    let text = "url = 'redis://:pw@h/x'\ncommand = ['monitor']\ncluster = 1";
+    insta::assert_snapshot!(problems(&KIND, text), @r#"
+    a.toml:1:7: url: is not usable: Invalid database number
+    a.toml:2:11: command: `monitor` never answers: use a command that does
+    a.toml:3:11: cluster: invalid type: integer `1`, expected a boolean
+    "#);
+    insta::assert_snapshot!(problems(&KIND, "command = []"), @r#"
+    a.toml:1:1: url: is missing
+    a.toml:1:11: command: is empty (such as ["LLEN", "jobs"])
+    "#);
+}
+
+#[test]
+fn the_password_shows_in_no_debug_output() {
+    let check = check("redis://:hunter2@cache.example/3", "");
+    assert_eq!(format!("{check:?}"), "Redis { target: Tcp(\"cache.example\", 6379), .. }");
+}
+
+#[test]
+fn the_lag_of_a_master_is_that_of_its_worst_replica() {
+    let facts = facts_of(
+        "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+         slave0:ip=10.0.0.2,port=6379,state=online,offset=900,lag=0\r\n\
+         slave1:ip=10.0.0.3,port=6379,state=online,offset=700,lag=1\r\n\
+         master_repl_offset:1000\r\n",
+    );
+    assert_eq!(facts.get("replication_lag_bytes"), Some(&Fact::Int(300)));
+    assert_eq!(facts.get("connected_replicas"), Some(&Fact::Int(2)));
+    let alone = facts_of("role:master\r\nconnected_slaves:0\r\nmaster_repl_offset:5\r\n");
+    assert_eq!(alone.get("replication_lag_bytes"), Some(&Fact::Int(0)));
+}
+
+#[test]
+fn a_replica_without_its_master_claims_no_lag() {
+    let up = "role:slave\nmaster_link_status:up\nmaster_last_io_seconds_ago:3\n\
+              slave_read_repl_offset:120\nslave_repl_offset:100\nmaster_repl_offset:100\n";
+    let facts = facts_of(up);
+    assert_eq!(facts.get("replication_lag_bytes"), Some(&Fact::Int(20)));
+    assert_eq!(facts.get("master_last_io_seconds"), Some(&Fact::Int(3)));
+    let down = up.replace(":up", ":down").replace(":3", ":-1");
+    let facts = facts_of(&down);
+    assert_eq!(facts.get("master_link_up"), Some(&Fact::Bool(false)));
+    assert_eq!(facts.get("replication_lag_bytes"), None);
+    assert_eq!(facts.get("master_last_io_seconds"), None);
+}
+
+#[test]
+fn what_a_server_leaves_out_is_absent() {
+    // As DragonflyDB answers, shortened.
+    let facts = facts_of(
+        "# Server\r\nredis_version:7.4.0\r\ndragonfly_version:df-v1.25.0\r\n\
+         uptime_in_seconds:40\r\n# Memory\r\nused_memory:1000\r\nmaxmemory:4000\r\n\
+         # Replication\r\nrole:master\r\nconnected_slaves:1\r\n\
+         slave0:ip=10.0.0.2,port=6379,state=online,lag=0\r\n",
+    );
+    assert_eq!(facts.get("version"), Some(&Fact::from("df-v1.25.0")));
+    assert_eq!(facts.get("memory_used_percent"), Some(&Fact::Double(25.0)));
+    for absent in ["replication_lag_bytes", "evicted_keys", "keyspace_hits_percent"] {
+        assert_eq!(facts.get(absent), None, "{absent}");
+    }
+}
+
+#[test]
+fn memory_without_a_limit_is_of_the_whole_machine() {
+    let facts = facts_of("used_memory:10\nmaxmemory:0\ntotal_system_memory:100\n");
+    assert_eq!(facts.get("memory_used_percent"), Some(&Fact::Double(10.0)));
+    assert_eq!(facts_of("used_memory:10\nmaxmemory:0\n").get("memory_used_percent"), None);
+}
+
+#[tokio::test]
+async fn a_server_tells_of_itself() {
+    let redis = Redis::start(&["--maxmemory", "100mb"]);
+    redis.cli(&["set", "a", "1"]);
+    redis.cli(&["get", "a"]);
+    let facts = facts(&*redis.check("")).await;
+    assert!(number(&facts, "ping_ms") > 0.0);
+    assert_eq!(facts.get("role"), Some(&Fact::from("master")));
+    assert_eq!(facts.get("keyspace_hits_percent"), Some(&Fact::Double(100.0)));
+    assert_eq!(facts.get("connected_clients"), Some(&Fact::Int(1)));
+    assert_eq!(facts.get("value"), None);
+    let percent = number(&facts, "memory_used_percent");
+    assert!((0.1..10.0).contains(&percent), "{percent}");
+    assert!(number(&facts, "memory_used_bytes") > 100_000.0);
+    for name in ["version", "uptime_seconds", "blocked_clients", "evicted_keys"] {
+        assert!(facts.get(name).is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_of_a_command_is_the_value() {
+    let redis = Redis::start(&[]);
+    redis.cli(&["rpush", "jobs", "a", "b"]);
+    redis.cli(&["hset", "h", "x", "1"]);
+    for (command, value) in [
+        ("['LLEN', 'jobs']", json!(2)),
+        ("['lrange', 'jobs', '0', '-1']", json!(["a", "b"])),
+        ("['GET', 'nothing']", json!(null)),
+        ("['HGET', 'h', 'x']", json!("1")),
+        ("['SET', 'k', 'v']", json!("OK")),
+    ] {
+        let facts = facts(&*redis.check(&format!("command = {command}"))).await;
+        assert_eq!(facts.get("value").map(Fact::to_json), Some(value), "{command}");
+    }
+    let seen = observe(&*redis.check("command = ['GET', 'jobs']")).await;
+    insta::assert_snapshot!(seen.error.expect("an error"), @"the server answered error WRONGTYPE: Operation against a key holding the wrong kind of value");
+    let seen = observe(&*redis.check("command = ['LEN', 'jobs']")).await;
+    insta::assert_snapshot!(seen.error.expect("an error"), @"the server answered error ERR: unknown command 'LEN', with args beginning with: 'jobs'");
+    assert!(seen.facts.get("role").is_some(), "what was found before stays");
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_password_is_an_authentication_failure() {
+    let redis = Redis::start(&["--requirepass", "hunter2"]);
+    let url = |login: &str| format!("redis://{login}127.0.0.1:{}", redis.port);
+    facts(&*check(&url(":hunter2@"), "")).await;
+    let seen = observe(&*check(&url(":sesame@"), "")).await;
+    insta::assert_snapshot!(seen.error.expect("an error"), @"authentication failed: the server refused the user or the password");
+    let seen = observe(&*check(&url(""), "")).await;
+    insta::assert_snapshot!(seen.error.expect("an error"), @"authentication failed: the server wants a password");
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_see_is_absent_and_a_forbidden_command_is_told() {
+    let redis = Redis::start(&[]);
+    redis.cli(&["acl", "setuser", "watch", "on", ">pw", "+ping", "+client", "~*"]);
+    let url = format!("redis://watch:pw@127.0.0.1:{}", redis.port);
+    let facts = facts(&*check(&url, "")).await;
+    assert_eq!(facts.get("role"), None);
+    let seen = observe(&*check(&url, "command = ['GET', 'x']")).await;
+    insta::assert_snapshot!(seen.error.expect("an error"), @"permission denied: this user has no permissions to run the 'get' command");
+}
+
+#[tokio::test]
+async fn a_stopped_server_refuses() {
+    let mut redis = Redis::start(&[]);
+    let check = redis.check("");
+    facts(&*check).await;
+    redis.server.stop();
+    let error = observe(&*check).await.error.expect("an error");
+    let port = redis.port;
+    assert_eq!(error, format!("connection refused by 127.0.0.1:{port}: no server listens there"));
+}
+
+#[tokio::test]
+async fn a_server_of_another_kind_is_told_apart() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let port = listener.local_addr().expect("address").port();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("accept");
+            let reply = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            _ = tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await;
+        }
+    });
+    let error = observe(&*check(&format!("redis://127.0.0.1:{port}"), "")).await.error;
+    let error = error.expect("an error");
+    assert!(error.contains("does not speak as Redis does"), "{error}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_master_and_its_replica_tell_of_each_other() {
+    let mut master = Redis::start(&["--repl-diskless-sync-delay", "0"]);
+    let port = master.port.to_string();
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
+    let (at_master, at_replica) = (master.check(""), replica.check(""));
+    let seen = observe_until(&*at_replica, |seen| {
+        seen.facts.get("master_link_up") == Some(&Fact::Bool(true))
+    })
+    .await;
+    assert_eq!(seen.facts.get("role"), Some(&Fact::from("slave")));
+    master.cli(&["set", "a", "1"]);
+    observe_until(&*at_master, |seen| {
+        seen.facts.get("connected_replicas") == Some(&Fact::Int(1))
+            && seen.facts.get("replication_lag_bytes") == Some(&Fact::Int(0))
+    })
+    .await;
+    observe_until(&*at_replica, |seen| {
+        seen.facts.get("replication_lag_bytes") == Some(&Fact::Int(0))
+            && seen.facts.get("master_last_io_seconds").is_some()
+    })
+    .await;
+
+    master.server.stop();
+    let seen = observe_until(&*at_replica, |seen| {
+        seen.facts.get("master_link_up") == Some(&Fact::Bool(false))
+    })
+    .await;
+    assert_eq!((seen.error, seen.facts.get("replication_lag_bytes")), (None, None));
+}
+
+#[tokio::test]
+async fn a_cluster_tells_its_state_and_finds_the_node_of_a_key() {
+    let redis = Redis::start(&["--cluster-enabled", "yes"]);
+    let check = redis.check("cluster = true");
+    let seen = observe(&*check).await;
+    assert_eq!(seen.facts.get("cluster_state"), Some(&Fact::from("fail")));
+    let verdict = check.sense(&seen);
+    assert_eq!((verdict.status, verdict.reasons.len()), (Status::Down, 1));
+
+    redis.cli(&["cluster", "addslotsrange", "0", "16383"]);
+    let check = redis.check("cluster = true\ncommand = ['SET', 'a', '1']");
+    let seen = observe_until(&*check, |seen| {
+        seen.error.is_none() && seen.facts.get("cluster_state") == Some(&Fact::from("ok"))
+    })
+    .await;
+    assert_eq!(seen.facts.get("value"), Some(&Fact::from("OK")));
+    assert_eq!(check.sense(&seen).status, Status::Up);
+}

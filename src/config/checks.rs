@@ -1,0 +1,191 @@
+use super::daemon::{parse_zone, read_name};
+use super::problem::{Place, Problems, SourceFile};
+use super::section::Section;
+use crate::model::{Labels, Name, Severity};
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One `[[check]]`, with the table of its kind still to be read.
+#[derive(Debug)]
+pub struct RawCheck<'i> {
+    /// Its name, unique over all files.
+    pub name: Name,
+    /// When it runs.
+    pub schedule: RawSchedule,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Conditions that must all hold.
+    pub expect: Vec<(String, Place)>,
+    /// Conditions of which none may hold.
+    pub degraded_if: Vec<(String, Place)>,
+    /// How long badness must last before it counts (`for`).
+    pub lasting: Duration,
+    /// Bad verdicts in a row before an incident opens.
+    pub confirm_after: u32,
+    /// Good verdicts in a row before it resolves.
+    pub recover_after: u32,
+    /// Time between runs while bad and not confirmed; that of the schedule if absent.
+    pub retry_every: Option<Duration>,
+    /// Of an incident that is down.
+    pub severity: Severity,
+    /// Free-form labels.
+    pub labels: Labels,
+    /// The checks that it stands on.
+    pub depends_on: Vec<(String, Place)>,
+    /// Where to read what to do.
+    pub runbook: Option<String>,
+    /// The kind.
+    pub kind: &'static str,
+    /// The table of its kind.
+    pub table: Section<'i>,
+    /// Where its name stands.
+    pub place: Place,
+    /// The same for tables that say the same, secrets included.
+    pub fingerprint: [u8; 32],
+}
+
+/// When a check runs.
+#[derive(Debug)]
+pub enum RawSchedule {
+    /// Again and again after so long.
+    Every(Duration, Place),
+    /// At the times of a cron line, in a zone.
+    Cron {
+        /// Five fields.
+        line: String,
+        /// The zone, if the check names one.
+        time_zone: Option<Tz>,
+        /// Where the line stands.
+        place: Place,
+    },
+}
+
+/// Reads every `*.toml` in `folder`, in the order of their names.
+pub fn read_check_files(folder: &Path, problems: &mut Problems) -> Vec<Arc<SourceFile>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.file(
+                folder,
+                format!("cannot read the folder of checks: {error}"),
+                Some("create it, or set `checks` under `[daemon]`"),
+            );
+            return Vec::new();
+        }
+    };
+    let mut paths: Vec<_> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| !path.is_dir())
+        .collect();
+    paths.sort();
+    paths.iter().filter_map(|path| read_file(path, problems)).collect()
+}
+
+/// Reads one configuration file.
+pub fn read_file(path: &Path, problems: &mut Problems) -> Option<Arc<SourceFile>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(Arc::new(SourceFile { path: path.to_owned(), text })),
+        Err(error) => {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "is the path right?",
+                std::io::ErrorKind::PermissionDenied => "the daemon's user must be able to read it",
+                _ => "it must be a readable UTF-8 text file",
+            };
+            problems.file(path, format!("cannot read this file: {error}"), Some(hint));
+            None
+        }
+    }
+}
+
+/// Reads the root table of a check file.
+pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<RawCheck<'i>> {
+    let mut checks = Vec::new();
+    for mut table in root.tables("check") {
+        checks.extend(read_check(&mut table, kinds));
+        root.finish_child(table);
+    }
+    checks
+}
+
+fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<RawCheck<'i>> {
+    let fingerprint = table.fingerprint();
+    let place = table.place_of("name");
+    let name = read_name(table);
+    let schedule = read_schedule(table);
+    let timeout =
+        table.built("timeout", |text: String| positive(&text)).unwrap_or(Duration::from_secs(10));
+    let expect = table.strings("expect");
+    let degraded_if = table.strings("degraded_if");
+    let lasting = table.duration("for");
+    let confirm_default = if lasting.is_some() { 1 } else { 3 };
+    let confirm_after = table.built("confirm_after", at_least_one).unwrap_or(confirm_default);
+    let recover_after = table.built("recover_after", at_least_one).unwrap_or(2);
+    let retry_every = table.built("retry_every", |text: String| positive(&text));
+    let severity = table.or("severity", Severity::Critical);
+    let labels = read_labels(table);
+    let depends_on = table.strings("depends_on");
+    let runbook = table.optional("runbook");
+    table.not_yet("recover", "the check alerts only");
+    let (kind, kind_table) = table.kind_table(kinds)?;
+    Some(RawCheck {
+        name: name?,
+        schedule: schedule?,
+        timeout,
+        expect,
+        degraded_if,
+        lasting: lasting.unwrap_or_default(),
+        confirm_after,
+        recover_after,
+        retry_every,
+        severity,
+        labels,
+        depends_on,
+        runbook,
+        kind,
+        table: kind_table,
+        place,
+        fingerprint,
+    })
+}
+
+fn read_schedule(table: &mut Section<'_>) -> Option<RawSchedule> {
+    let every_place = table.place_of("every");
+    let cron_place = table.place_of("cron");
+    let had_every = table.has("every");
+    let every = table.duration("every");
+    let cron: Option<String> = table.optional("cron");
+    let zone_place = table.place_of("time_zone");
+    let time_zone = table.built("time_zone", |name: String| parse_zone(&name));
+    match (every, cron) {
+        (Some(_), Some(_)) => {
+            table.error_at(&cron_place, "the check has `every` already; choose one of the two");
+            None
+        }
+        (None, Some(line)) => Some(RawSchedule::Cron { line, time_zone, place: cron_place }),
+        (None, None) if had_every => None,
+        (every, None) => {
+            if time_zone.is_some() {
+                table.error_at(&zone_place, "has a meaning only beside `cron`");
+            }
+            Some(RawSchedule::Every(every.unwrap_or(Duration::from_secs(60)), every_place))
+        }
+    }
+}
+
+fn read_labels(table: &mut Section<'_>) -> Labels {
+    table.or("labels", BTreeMap::new())
+}
+
+fn at_least_one(count: u32) -> Result<u32, String> {
+    if count == 0 { Err("must be at least 1".to_owned()) } else { Ok(count) }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let span = super::section::parse_duration(text)?;
+    if span.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(span) }
+}

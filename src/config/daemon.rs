@@ -1,0 +1,369 @@
+use super::problem::{Place, Problem};
+use super::section::Section;
+use crate::model::{Name, Secret, name_problem};
+use chrono_tz::Tz;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What `daemon.toml` says, less the channels' own tables, which their kinds read.
+#[derive(Debug)]
+pub struct Settings<'i> {
+    /// The name that alerts show.
+    pub name: Name,
+    /// The zone of cron lines that name none.
+    pub time_zone: Tz,
+    /// The folder of check files.
+    pub checks: PathBuf,
+    /// The folder of templates that replace those that ship; it may be absent.
+    pub templates: PathBuf,
+    /// Checks that may run at the same time.
+    pub max_in_flight: usize,
+    /// Where history is kept, and how long.
+    pub history: History,
+    /// The status API.
+    pub api: ApiSettings,
+    /// The places that notices go to.
+    pub channels: Vec<RawChannel<'i>>,
+    /// Who hears what; the first match wins.
+    pub routes: Vec<RawRoute>,
+}
+
+/// Where history is kept, and how long.
+#[derive(Debug)]
+pub struct History {
+    /// The SQLite file; relative ones are already resolved.
+    pub sqlite: PathBuf,
+    /// How long single results, and resolved incidents with their notices, are kept.
+    pub keep_raw: Duration,
+    /// How long resolved incidents are kept.
+    pub keep_incidents: Duration,
+}
+
+/// The status API.
+#[derive(Debug)]
+pub struct ApiSettings {
+    /// The address that it listens on.
+    pub listen: SocketAddr,
+    /// Whether the status page needs no key.
+    pub public_status: bool,
+    /// The keys, unchecked.
+    pub keys: Vec<RawKey>,
+}
+
+/// One `[[api.key]]`.
+#[derive(Debug)]
+pub struct RawKey {
+    /// Who uses it.
+    pub name: String,
+    /// The key itself, or its hash (`sha256:…`).
+    pub key: KeyMaterial,
+    /// What it may do: `read`, `operate`, `push`.
+    pub scopes: Vec<String>,
+    /// For problems that show later.
+    pub place: Place,
+}
+
+/// A key, or only its hash.
+#[derive(Debug)]
+pub enum KeyMaterial {
+    /// The key in plain.
+    Plain(Secret),
+    /// `sha256:` and 64 hexadecimal digits.
+    Hash(String),
+}
+
+/// One `[[channel]]`, with the table of its kind still to be read.
+#[derive(Debug)]
+pub struct RawChannel<'i> {
+    /// Its name.
+    pub name: Name,
+    /// Messages that it may accept in a span of time, in any such span.
+    pub rate_limit: Rate,
+    /// Quiet time after an opening about the same check.
+    pub cooldown: Duration,
+    /// How long one try may take.
+    pub timeout: Duration,
+    /// A template of its own, in place of its kind's.
+    pub template: Option<PathBuf>,
+    /// The kind and its table.
+    pub kind: &'static str,
+    /// The table of its kind.
+    pub table: Section<'i>,
+    /// For problems that show later.
+    pub place: Place,
+}
+
+/// One `[[route]]`, with its condition still to be compiled.
+#[derive(Debug)]
+pub struct RawRoute {
+    /// When it matches; always, if absent.
+    pub when: Option<(String, Place)>,
+    /// The channels.
+    pub to: Vec<(String, Place)>,
+    /// Whether later routes are asked as well.
+    pub goes_on: bool,
+    /// Whether its notices pass the rate limit.
+    pub urgent: bool,
+}
+
+/// So many in such a span: `10/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, at least 1.
+    pub count: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// Reads `10/h`, `5/m`, `1/s`, `100/d` or a span of several units such as `3/10m`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate (such as 10/h, 5/m or 3/10m)");
+        let (count, per) = text.split_once('/').ok_or_else(wrong)?;
+        let count: u32 = count.trim().parse().map_err(|_| wrong())?;
+        let per = per.trim();
+        let unit_only = per.chars().all(char::is_alphabetic);
+        let per = if unit_only { format!("1{per}") } else { per.to_owned() };
+        let per = humantime::parse_duration(&per).map_err(|_| wrong())?;
+        if count == 0 || per.is_zero() {
+            return Err(format!("`{text}` would let nothing through"));
+        }
+        Ok(Self { count, per })
+    }
+}
+
+/// Reads the root table of `daemon.toml`.
+///
+/// `state_folder` is where a relative SQLite path lies.
+pub fn read_settings<'i>(
+    root: &mut Section<'i>,
+    state_folder: &Path,
+    channel_kinds: &[&'static str],
+) -> Settings<'i> {
+    let base = root.base().to_owned();
+    let mut settings = Settings {
+        name: Arc::from("watchbell"),
+        time_zone: Tz::UTC,
+        checks: base.join("checks.d"),
+        templates: base.join("alert-templates"),
+        max_in_flight: 1000,
+        history: History {
+            sqlite: state_folder.join("watchbell.db"),
+            keep_raw: Duration::from_secs(14 * 86_400),
+            keep_incidents: Duration::from_secs(400 * 86_400),
+        },
+        api: ApiSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            public_status: true,
+            keys: Vec::new(),
+        },
+        channels: Vec::new(),
+        routes: Vec::new(),
+    };
+    if let Some(mut daemon) = root.table("daemon") {
+        read_daemon(&mut daemon, &mut settings);
+        root.finish_child(daemon);
+    }
+    if let Some(mut history) = root.table("history") {
+        read_history(&mut history, &mut settings.history, state_folder);
+        root.finish_child(history);
+    }
+    if let Some(mut api) = root.table("api") {
+        read_api(&mut api, &mut settings.api);
+        root.finish_child(api);
+    }
+    for mut table in root.tables("channel") {
+        if let Some(channel) = read_channel(&mut table, channel_kinds) {
+            if settings.channels.iter().any(|known| known.name == channel.name) {
+                root.error_at(
+                    &channel.place,
+                    format!("a channel `{}` exists already", channel.name),
+                );
+            } else {
+                settings.channels.push(channel);
+            }
+        }
+        root.finish_child(table);
+    }
+    for mut table in root.tables("route") {
+        let route = read_route(&mut table);
+        root.finish_child(table);
+        settings.routes.push(route);
+    }
+    check_route_targets(root, &settings);
+    settings
+}
+
+fn read_daemon(table: &mut Section<'_>, settings: &mut Settings<'_>) {
+    if let Some(name) = table.optional::<String>("name") {
+        settings.name = name.into();
+    }
+    if let Some(zone) = table.built("time_zone", |name: String| parse_zone(&name)) {
+        settings.time_zone = zone;
+    }
+    if let Some(checks) = table.path("checks") {
+        settings.checks = checks;
+    }
+    if let Some(templates) = table.path("templates") {
+        settings.templates = templates;
+    }
+    if let Some(limit) = table.built("max_in_flight", |limit: usize| {
+        if limit == 0 { Err("must be at least 1".to_owned()) } else { Ok(limit) }
+    }) {
+        settings.max_in_flight = limit;
+    }
+}
+
+/// Reads an IANA time zone name.
+pub fn parse_zone(name: &str) -> Result<Tz, String> {
+    name.parse().map_err(|_| {
+        let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        match super::problem::nearest(name, names) {
+            Some(near) => format!("`{name}` is not a time zone; did you mean `{near}`?"),
+            None => format!("`{name}` is not a time zone (an IANA name such as Europe/Berlin)"),
+        }
+    })
+}
+
+fn read_history(table: &mut Section<'_>, history: &mut History, state_folder: &Path) {
+    if let Some(path) = table.built("store", |url: String| parse_store(&url)) {
+        history.sqlite = state_folder.join(path);
+    }
+    if let Some(mut keep) = table.table("keep") {
+        if let Some(raw) = keep.duration("raw") {
+            history.keep_raw = raw;
+        }
+        for key in ["minute", "hourly", "daily"] {
+            keep.not_yet(key, "roll-ups are not made yet");
+        }
+        table.finish_child(keep);
+    }
+}
+
+fn parse_store(url: &str) -> Result<PathBuf, String> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+        }
+        Some(("postgres" | "postgresql", _)) => {
+            Err("history in PostgreSQL is not there yet; use sqlite:watchbell.db".to_owned())
+        }
+        _ => Err("is not a store (such as sqlite:watchbell.db)".to_owned()),
+    }
+}
+
+fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
+    let listen = table.built("listen", |text: String| {
+        text.parse().map_err(|_| format!("`{text}` is not an address and port (127.0.0.1:7117)"))
+    });
+    if let Some(listen) = listen {
+        api.listen = listen;
+    }
+    table.not_yet("socket", "the API listens on `listen` only");
+    api.public_status = table.or("public_status", true);
+    for mut key in table.tables("key") {
+        let place = key.place().clone();
+        let name = key.required::<String>("name");
+        let material = match (key.secret("key"), key.optional::<String>("key_hash")) {
+            (Some(plain), None) => Some(KeyMaterial::Plain(plain)),
+            (None, Some(hash)) => Some(KeyMaterial::Hash(hash)),
+            (None, None) => {
+                key.error_at(&place, "needs `key` or `key_hash`");
+                None
+            }
+            (Some(_), Some(_)) => {
+                key.error_at(&place, "has both `key` and `key_hash`; one says it all");
+                None
+            }
+        };
+        let scopes: Vec<String> = key.or("scopes", vec!["read".to_owned()]);
+        if let (Some(name), Some(material)) = (name, material) {
+            api.keys.push(RawKey { name, key: material, scopes, place });
+        }
+        table.finish_child(key);
+    }
+}
+
+fn read_channel<'i>(
+    table: &mut Section<'i>,
+    channel_kinds: &[&'static str],
+) -> Option<RawChannel<'i>> {
+    let place = table.place_of("name");
+    let name = read_name(table);
+    let rate_limit = table
+        .built("rate_limit", |text: String| Rate::parse(&text))
+        .unwrap_or(Rate { count: 10, per: Duration::from_secs(3600) });
+    let cooldown = table.duration("cooldown").unwrap_or(Duration::from_secs(30 * 60));
+    let timeout = table.duration("timeout").unwrap_or(Duration::from_secs(10));
+    let template = table.path("template");
+    table.not_yet("fallback", "the channel's failing is told through the others");
+    table.not_yet("fallback_after", "the channel's failing is told through the others");
+    let (kind, kind_table) = table.kind_table(channel_kinds)?;
+    Some(RawChannel {
+        name: name?,
+        rate_limit,
+        cooldown,
+        timeout,
+        template,
+        kind,
+        table: kind_table,
+        place,
+    })
+}
+
+/// Takes `name`, which must be there and fit into a URL, a label and a file name.
+pub fn read_name(table: &mut Section<'_>) -> Option<Name> {
+    table.required_built("name", |name: String| match name_problem(&name) {
+        None => Ok(Name::from(name)),
+        Some(problem) => Err(problem),
+    })
+}
+
+fn read_route(table: &mut Section<'_>) -> RawRoute {
+    let place = table.place_of("when");
+    let when = table.optional("when").map(|when| (when, place));
+    if !table.has("to") {
+        let place = table.place().clone();
+        table.error_at(&place, "has no `to`: name the channels, or `to = []` for nobody");
+    }
+    let to = table.strings("to");
+    let goes_on = table.or("continue", false);
+    let urgent = table.or("urgent", false);
+    for key in ["group_by", "group_window", "remind_every", "escalate"] {
+        table.not_yet(key, "each incident has its own notice, once");
+    }
+    RawRoute { when, to, goes_on, urgent }
+}
+
+fn check_route_targets(root: &mut Section<'_>, settings: &Settings<'_>) {
+    let known: Vec<&str> = settings.channels.iter().map(|channel| &*channel.name).collect();
+    let mut problems: Vec<Problem> = Vec::new();
+    for (target, place) in settings.routes.iter().flat_map(|route| &route.to) {
+        if !known.contains(&target.as_str()) {
+            let problem = place.error(format!("there is no channel `{target}`"));
+            problems.push(problem.did_you_mean(target, known.iter().copied()));
+        }
+    }
+    for problem in problems {
+        root.report(problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rate;
+    use std::time::Duration;
+
+    #[test]
+    fn rates_are_a_count_in_a_span() {
+        let rate = |count, secs| Ok(Rate { count, per: Duration::from_secs(secs) });
+        assert_eq!(Rate::parse("10/h"), rate(10, 3600));
+        assert_eq!(Rate::parse("5 / m"), rate(5, 60));
+        assert_eq!(Rate::parse("3/10m"), rate(3, 600));
+        for wrong in ["10", "ten/h", "10/parsec", "0/h", "-1/h", "/h", "10/"] {
+            assert!(Rate::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

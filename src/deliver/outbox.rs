@@ -1,0 +1,377 @@
+//! The workers that see to it that each notice arrives: one a recipient, so that a channel that
+//! hangs delays nothing but itself.
+
+use super::mailbox::{Mailbox, Next, Terms, mono};
+use super::{Channel, Net, Outcome};
+use crate::clock::Clock;
+use crate::model::{Message, Name, Notice, NoticeState, Timestamp};
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Where the outbox keeps what becomes of a notice.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Keeps the notices as they are now. Returns once they are durable, or once it is clear that
+    /// the store is away and they wait in memory.
+    async fn keep(&self, notices: Vec<Notice>);
+
+    /// A recipient of a channel no longer takes messages (with the reason), or takes them again.
+    async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>);
+}
+
+/// Puts a notice into a channel's words, as of a time.
+pub type Compose = Box<dyn Fn(&Notice, Timestamp) -> Message + Send + Sync>;
+
+/// A configured channel.
+pub struct Destination {
+    /// Its name.
+    pub name: Name,
+    /// What delivers.
+    pub channel: Arc<dyn Channel>,
+    /// What it allows.
+    pub terms: Terms,
+    /// How long one try may take.
+    pub timeout: Duration,
+    /// Puts a notice into the channel's words.
+    pub compose: Compose,
+}
+
+impl Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All mailboxes with their workers.
+pub struct Outbox {
+    clock: Arc<dyn Clock>,
+    net: Net,
+    ledger: Arc<dyn Ledger>,
+    desks: Mutex<HashMap<(Name, String), Desk>>,
+    /// No new tries.
+    stop: CancellationToken,
+    /// Not even the one in flight.
+    cut: CancellationToken,
+}
+
+impl Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}
+
+/// One recipient: a mailbox and the worker that empties it.
+struct Desk {
+    shared: Arc<DeskShared>,
+    gone: CancellationToken,
+    worker: JoinHandle<()>,
+}
+
+struct DeskShared {
+    mailbox: Mutex<Mailbox>,
+    destination: Mutex<Arc<Destination>>,
+    recipient: String,
+    wake: Notify,
+    sent: AtomicU64,
+    rejected: AtomicU64,
+    /// When the worker last went round, for the watchdog.
+    round_at: AtomicU64,
+}
+
+/// What one recipient's outbox has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeskStats {
+    /// The channel.
+    pub channel: Name,
+    /// The recipient, where the channel has several.
+    pub recipient: String,
+    /// Notices that are owed.
+    pub depth: usize,
+    /// Notices that were accepted since the start.
+    pub sent: u64,
+    /// Notices that were refused for good since the start.
+    pub rejected: u64,
+}
+
+impl Outbox {
+    /// An outbox without mailboxes; [`Outbox::open`] gives it some.
+    pub fn new(clock: Arc<dyn Clock>, net: Net, ledger: Arc<dyn Ledger>) -> Self {
+        Self {
+            clock,
+            net,
+            ledger,
+            desks: Mutex::new(HashMap::new()),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Opens a mailbox for each recipient of `destinations`, and closes those of others.
+    ///
+    /// One that is open already goes on with the new settings. A new one starts with what `past`
+    /// holds for it: the notices that the store remembers. What is owed to a closed one is
+    /// cancelled, and says so.
+    pub async fn open(&self, destinations: Vec<Destination>, past: &[Notice]) {
+        let mut wanted = HashMap::new();
+        for destination in destinations {
+            let destination = Arc::new(destination);
+            for recipient in destination.channel.recipients() {
+                let key = (destination.name.clone(), recipient);
+                wanted.insert(key, Arc::clone(&destination));
+            }
+        }
+        let closed = self.swap_desks(&wanted, past);
+        let mut orphans: Vec<Notice> = past
+            .iter()
+            .filter(|notice| notice.is_owed())
+            .filter(|notice| {
+                !wanted.contains_key(&(notice.channel.clone(), notice.recipient.clone()))
+            })
+            .cloned()
+            .map(cancelled)
+            .collect();
+        for desk in closed {
+            desk.gone.cancel();
+            // The try in flight ends by the channel's timeout, and its outcome is still kept.
+            if desk.worker.await.is_err() {
+                tracing::error!("the worker of a removed channel ended badly");
+            }
+            orphans.extend(lock(&desk.shared.mailbox).close(GONE));
+        }
+        if !orphans.is_empty() {
+            self.ledger.keep(orphans).await;
+        }
+    }
+
+    fn swap_desks(
+        &self,
+        wanted: &HashMap<(Name, String), Arc<Destination>>,
+        past: &[Notice],
+    ) -> Vec<Desk> {
+        let mut desks = lock(&self.desks);
+        for (key, destination) in wanted {
+            if let Some(desk) = desks.get(key) {
+                lock(&desk.shared.mailbox).set_terms(destination.terms);
+                *lock(&desk.shared.destination) = Arc::clone(destination);
+                desk.shared.wake.notify_one();
+            } else {
+                let desk = self.start_desk(&key.1, Arc::clone(destination), past);
+                desks.insert(key.clone(), desk);
+            }
+        }
+        let gone: Vec<(Name, String)> =
+            desks.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        gone.iter().filter_map(|key| desks.remove(key)).collect()
+    }
+
+    fn start_desk(&self, recipient: &str, destination: Arc<Destination>, past: &[Notice]) -> Desk {
+        let past = past
+            .iter()
+            .filter(|notice| notice.channel == destination.name && notice.recipient == recipient)
+            .cloned()
+            .collect();
+        let mailbox = Mailbox::restore(
+            destination.name.clone(),
+            recipient.to_owned(),
+            destination.terms,
+            past,
+            self.clock.now(),
+        );
+        let shared = Arc::new(DeskShared {
+            mailbox: Mutex::new(mailbox),
+            destination: Mutex::new(destination),
+            recipient: recipient.to_owned(),
+            wake: Notify::new(),
+            sent: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            round_at: AtomicU64::new(0),
+        });
+        let gone = self.stop.child_token();
+        let worker = Worker {
+            clock: Arc::clone(&self.clock),
+            net: self.net.clone(),
+            ledger: Arc::clone(&self.ledger),
+            desk: Arc::clone(&shared),
+            stop: gone.clone(),
+            cut: self.cut.clone(),
+            troubled: None,
+        };
+        Desk { shared, gone, worker: tokio::spawn(worker.run()) }
+    }
+
+    /// The addresses of `channel`; none if it is not configured.
+    pub fn recipients(&self, channel: &str) -> Vec<String> {
+        let desks = lock(&self.desks);
+        let mut recipients: Vec<String> = desks
+            .keys()
+            .filter(|(name, _)| **name == *channel)
+            .map(|(_, recipient)| recipient.clone())
+            .collect();
+        recipients.sort();
+        recipients
+    }
+
+    /// Takes notices that the store knows already.
+    pub fn owe(&self, notices: Vec<Notice>) {
+        let desks = lock(&self.desks);
+        for notice in notices {
+            let key = (notice.channel.clone(), notice.recipient.clone());
+            // A reload may have closed the mailbox since the notice came to be owed: it cancelled
+            // what the store remembered, and there is nobody left to tell.
+            if let Some(desk) = desks.get(&key) {
+                lock(&desk.shared.mailbox).owe(notice, self.clock.now());
+                desk.shared.wake.notify_one();
+            }
+        }
+    }
+
+    /// What each recipient's worker has done.
+    pub fn stats(&self) -> Vec<DeskStats> {
+        let mut stats: Vec<DeskStats> = lock(&self.desks)
+            .iter()
+            .map(|((channel, recipient), desk)| DeskStats {
+                channel: channel.clone(),
+                recipient: recipient.clone(),
+                depth: lock(&desk.shared.mailbox).depth(),
+                sent: desk.shared.sent.load(Ordering::Relaxed),
+                rejected: desk.shared.rejected.load(Ordering::Relaxed),
+            })
+            .collect();
+        stats.sort_by(|a, b| (&a.channel, &a.recipient).cmp(&(&b.channel, &b.recipient)));
+        stats
+    }
+
+    /// Stops: nothing new is tried, what is in flight has until `grace` is over; the rest stays in
+    /// the outbox.
+    pub async fn stop(&self, grace: Duration) {
+        self.stop.cancel();
+        let desks: Vec<Desk> = lock(&self.desks).drain().map(|(_, desk)| desk).collect();
+        let cut = self.cut.clone();
+        let all = futures_util::future::join_all(desks.into_iter().map(|desk| desk.worker));
+        tokio::pin!(all);
+        if tokio::time::timeout(grace, &mut all).await.is_err() {
+            cut.cancel();
+            all.await;
+        }
+    }
+}
+
+const GONE: &str = "the channel is no longer configured";
+
+fn cancelled(mut notice: Notice) -> Notice {
+    notice.state = NoticeState::Cancelled;
+    notice.held_because = None;
+    notice.last_error = Some(GONE.to_owned());
+    notice
+}
+
+struct Worker {
+    clock: Arc<dyn Clock>,
+    net: Net,
+    ledger: Arc<dyn Ledger>,
+    desk: Arc<DeskShared>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    /// Whether the ledger was last told that the channel fails; nothing was told at first.
+    troubled: Option<bool>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            self.desk.round_at.store(now.mono.as_millis() as u64, Ordering::Relaxed);
+            let new_id = || ulid::Ulid::new().to_string();
+            let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
+            if !changed.is_empty() {
+                self.ledger.keep(changed).await;
+            }
+            if self.stop.is_cancelled() {
+                return;
+            }
+            match next {
+                Next::Send(notice) => {
+                    let Some(outcome) = self.send(&notice).await else { return };
+                    self.settle(&notice, outcome).await;
+                }
+                Next::Wait(until) => {
+                    let span = u64::try_from(until - mono(now)).unwrap_or(0);
+                    self.sleep(Duration::from_millis(span)).await;
+                }
+                Next::Idle => self.sleep(Duration::MAX).await,
+            }
+        }
+    }
+
+    /// `None` if the daemon stops before the channel answers: the notice stays in the outbox.
+    async fn send(&self, notice: &Notice) -> Option<Outcome> {
+        let destination = Arc::clone(&lock(&self.desk.destination));
+        let message = (destination.compose)(notice, self.clock.wall());
+        let send = AssertUnwindSafe(destination.channel.send(&self.net, &message)).catch_unwind();
+        tokio::select! {
+            answer = tokio::time::timeout(destination.timeout, send) => Some(match answer {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_panic)) => {
+                    Outcome::Retry { after: None, why: "the channel's code failed".to_owned() }
+                }
+                Err(_elapsed) => {
+                    let span = humantime::format_duration(destination.timeout);
+                    Outcome::Retry { after: None, why: format!("no answer within {span}") }
+                }
+            }),
+            () = self.cut.cancelled() => None,
+        }
+    }
+
+    async fn settle(&mut self, notice: &Notice, outcome: Outcome) {
+        let refusal = match &outcome {
+            Outcome::Accepted => None,
+            Outcome::Retry { why, .. } | Outcome::Rejected { why } => Some(why.clone()),
+        };
+        let accepted = refusal.is_none();
+        let changed =
+            lock(&self.desk.mailbox).settle(&notice.id, outcome, self.clock.now(), rand::random());
+        let count = |state| changed.iter().filter(|notice| notice.state == state).count() as u64;
+        self.desk.sent.fetch_add(count(NoticeState::Sent), Ordering::Relaxed);
+        let rejected = count(NoticeState::Rejected);
+        self.desk.rejected.fetch_add(rejected, Ordering::Relaxed);
+        let (channel, id) = (&notice.channel, &notice.id);
+        match &refusal {
+            None => tracing::info!(%channel, notice = %id, what = %notice.what, "notice sent"),
+            Some(why) if rejected > 0 => {
+                tracing::error!(%channel, notice = %id, %why, "notice refused for good");
+            }
+            Some(why) => tracing::warn!(%channel, notice = %id, %why, "notice not accepted yet"),
+        }
+        // Before anything else is tried, so that a crash repeats this one at most.
+        self.ledger.keep(changed).await;
+        if rejected > 0 && self.troubled != Some(true) {
+            self.troubled = Some(true);
+            self.ledger.trouble(channel, &self.desk.recipient, refusal).await;
+        } else if accepted && self.troubled != Some(false) {
+            self.troubled = Some(false);
+            self.ledger.trouble(channel, &self.desk.recipient, None).await;
+        }
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            () = self.desk.wake.notified() => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

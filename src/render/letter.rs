@@ -1,0 +1,51 @@
+use crate::model::{HeldBecause, Incident, Notice, Timestamp, What};
+use chrono_tz::Tz;
+
+/// All that a message is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// What it tells.
+    pub what: What,
+    /// When it came to be owed.
+    pub at: Timestamp,
+    /// When it is written: incidents that go on have lasted until now.
+    pub now: Timestamp,
+    /// The name of the daemon that sends it.
+    pub daemon: &'a str,
+    /// The zone in which people read times.
+    pub zone: Tz,
+    /// What it is about; a test may be about nothing.
+    pub incidents: &'a [Incident],
+    /// What a digest stands for.
+    pub held: Option<Held>,
+}
+
+/// The notices that come together as one digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How many there are.
+    pub notices: usize,
+    /// Why they did not come one by one.
+    pub because: HeldBecause,
+}
+
+impl<'a> Letter<'a> {
+    /// The letter that tells `notice`.
+    pub fn of(notice: &'a Notice, daemon: &'a str, zone: Tz, now: Timestamp) -> Self {
+        Self {
+            what: notice.what,
+            at: notice.at,
+            now,
+            daemon,
+            zone,
+            incidents: &notice.incidents,
+            held: None,
+        }
+    }
+
+    /// The same, saying which notices it stands for.
+    #[must_use]
+    pub fn holding(self, held: Held) -> Self {
+        Self { held: Some(held), ..self }
+    }
+}

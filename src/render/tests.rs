@@ -1,0 +1,452 @@
+use super::{Held, Letter, Rendered, Renderer, length, sample};
+use crate::model::{Format, HeldBecause, Incident, Timestamp, What};
+
+const SLACK: &str = include_str!("../../alert-templates/slack.jinja");
+const DISCORD: &str = include_str!("../../alert-templates/discord.jinja");
+const TELEGRAM: &str = include_str!("../../alert-templates/telegram.jinja");
+const EMAIL: &str = include_str!("../../alert-templates/email.jinja");
+const CONSOLE: &str = include_str!("../../alert-templates/console.jinja");
+const WEBHOOK: &str = include_str!("../../alert-templates/webhook.jinja");
+const EXEC: &str = include_str!("../../alert-templates/exec.jinja");
+
+const ALL: &[(&str, Format)] = &[
+    (SLACK, Format::Slack),
+    (DISCORD, Format::Discord),
+    (TELEGRAM, Format::TelegramHtml),
+    (EMAIL, Format::Email),
+    (CONSOLE, Format::Plain),
+    (WEBHOOK, Format::Plain),
+    (EXEC, Format::Plain),
+];
+
+fn letter(what: What, incidents: &[Incident]) -> Letter<'_> {
+    let now = Timestamp::from_millis(1_772_356_812_000);
+    let held =
+        (what == What::Digest).then_some(Held { notices: 4, because: HeldBecause::RateLimit });
+    Letter { what, at: now, now, daemon: "prod", zone: chrono_tz::UTC, incidents, held }
+}
+
+fn rendered(source: &str, format: Format, what: What, incidents: &[Incident]) -> Rendered {
+    let renderer = Renderer::compile("test.jinja", source, format).unwrap();
+    let rendered = renderer.render(&letter(what, incidents));
+    assert_eq!(rendered.fell_back, None);
+    rendered
+}
+
+/// The messages of a template, of every sort, one after the other.
+fn gallery(source: &str, format: Format) -> String {
+    let mut incidents = sample::incidents();
+    let digest = incidents.clone();
+    let over = incidents.pop().unwrap();
+    let mut bare = incidents.pop().unwrap();
+    let opened = incidents.pop().unwrap();
+    bare.reasons = vec!["latency 912ms is over 800ms".to_owned(), "a & b < c @everyone".to_owned()];
+    let show = |what, incidents: &[Incident]| {
+        let Rendered { title, text, .. } = rendered(source, format, what, incidents);
+        format!("{what:=>10}\n{title}\n{text}").trim_end().to_owned()
+    };
+    [
+        show(What::Opened, &[opened.clone()]),
+        show(What::Improved, &[bare]),
+        show(What::Worsened, &[opened]),
+        show(What::Resolved, &[over]),
+        show(What::Digest, &digest),
+        show(What::Test, &[]),
+    ]
+    .join("\n\n")
+}
+
+#[test]
+fn slack_messages() {
+    insta::assert_snapshot!(gallery(SLACK, Format::Slack), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <https://wiki.example/shop-api|Runbook>
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a &amp; b &lt; c @​everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <https://wiki.example/shop-api|Runbook>
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 *DOWN shop-api* — status == 200 failed: status is 503 · 4m 10s
+    🟡 *DEGRADED core-db* — no reason is known · 4m 10s
+    🟢 *UP billing* — was down for 4m 10s
+    _4 alerts in one, since this channel had reached its rate limit_
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from *prod* reach you here.
+    ");
+}
+
+#[test]
+fn discord_messages() {
+    insta::assert_snapshot!(gallery(DISCORD, Format::Discord), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    [Runbook](https://wiki.example/shop-api)
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a & b \< c @​everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    [Runbook](https://wiki.example/shop-api)
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s
+
+    ====digest
+    🔴 3 alerts — 1 down, 1 degraded, 1 resolved
+    🔴 **DOWN shop-api** — status == 200 failed: status is 503 · 4m 10s
+    🟡 **DEGRADED core-db** — no reason is known · 4m 10s
+    🟢 **UP billing** — was down for 4m 10s
+    *4 alerts in one, since this channel had reached its rate limit*
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from **prod** reach you here.
+    ");
+}
+
+#[test]
+fn telegram_messages() {
+    insta::assert_snapshot!(gallery(TELEGRAM, Format::TelegramHtml), @r#"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <a href="https://wiki.example/shop-api">Runbook</a>
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a &amp; b &lt; c @everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    <a href="https://wiki.example/shop-api">Runbook</a>
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503 · 4m 10s
+    🟡 <b>DEGRADED core-db</b> — no reason is known · 4m 10s
+    🟢 <b>UP billing</b> — was down for 4m 10s
+    <i>4 alerts in one, since this channel had reached its rate limit</i>
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from <b>prod</b> reach you here.
+    "#);
+}
+
+#[test]
+fn email_messages() {
+    insta::assert_snapshot!(gallery(EMAIL, Format::Email), @r"
+    ====opened
+    [prod] 🔴 DOWN shop-api — status == 200 failed: status is 503
+    shop-api is down:
+    • status == 200 failed: status is 503
+
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    Runbook: https://wiki.example/shop-api
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==improved
+    [prod] 🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    core-db is degraded:
+    • latency 912ms is over 800ms
+    • a & b < c @everyone
+
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==worsened
+    [prod] 🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    shop-api is down:
+    • status == 200 failed: status is 503
+
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1
+    Runbook: https://wiki.example/shop-api
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ==resolved
+    [prod] 🟢 UP billing — was down for 4m 10s
+    billing is up again. It was down for 4m 10s, until 2026-03-01 09:20:12 UTC.
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ====digest
+    [prod] 🔴 3 alerts — 1 down, 1 degraded, 1 resolved
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
+    🟡 DEGRADED core-db — no reason is known · 4m 10s
+    🟢 UP billing — was down for 4m 10s
+    4 alerts in one, since this channel had reached its rate limit
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+
+    ======test
+    [prod] 🔵 TEST — nothing is wrong
+    If you can read this, alerts from prod reach you here.
+
+    watchbell · prod · 2026-03-01 09:20:12 UTC
+    ");
+}
+
+#[test]
+fn console_messages() {
+    insta::assert_snapshot!(gallery(CONSOLE, Format::Plain), @r"
+    ====opened
+    🔴 DOWN shop-api — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    Runbook: https://wiki.example/shop-api
+
+    ==improved
+    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    • latency 912ms is over 800ms
+    • a & b < c @everyone
+    Since 2026-03-01 09:15:02 UTC
+    warning · postgres · prod
+
+    ==worsened
+    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    critical · http · team=shop · tier=1 · prod
+    Runbook: https://wiki.example/shop-api
+
+    ==resolved
+    🟢 UP billing — was down for 4m 10s · prod
+
+    ====digest
+    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
+    🟡 DEGRADED core-db — no reason is known · 4m 10s
+    🟢 UP billing — was down for 4m 10s
+    4 alerts in one, since this channel had reached its rate limit
+
+    ======test
+    🔵 TEST from prod — nothing is wrong
+    If you can read this, alerts from prod reach you here.
+    ");
+}
+
+#[test]
+fn email_html() {
+    let mut incidents = sample::incidents();
+    incidents[0].reasons.push("<script>alert(\"x\")</script> & co".to_owned());
+    let rendered = rendered(EMAIL, Format::Email, What::Opened, &incidents[..1]);
+    insta::assert_snapshot!(rendered.html, @r#"
+    <div style="font-family: system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; font-size: 15px; line-height: 1.5; max-width: 40em">
+    <div style="border-left: 4px solid #d73a49; padding: 2px 0 2px 14px">
+    <p style="margin: 0 0 8px"><strong>🔴 DOWN shop-api</strong></p>
+    <ul style="margin: 0 0 8px; padding-left: 20px">
+    <li>status == 200 failed: status is 503</li>
+    <li>&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</li>
+    </ul>
+    <p style="margin: 0">Since 2026-03-01 09:15:02 UTC<br>
+    critical · http · team=shop · tier=1</p>
+    <p style="margin: 8px 0 0"><a href="https://wiki.example/shop-api">Runbook</a></p>
+    </div>
+    <p style="margin: 8px 0 0 18px; color: #777; font-size: 12px">watchbell · prod · 2026-03-01 09:20:12 UTC</p>
+    </div>
+    "#);
+}
+
+#[test]
+fn a_digest_lists_the_worst_first_and_counts_the_rest() {
+    let samples = sample::incidents();
+    let incidents: Vec<Incident> = (0..100)
+        .map(|index| Incident {
+            check: format!("check-{index}").into(),
+            ..samples[2 - usize::from(index < 60) - usize::from(index < 30)].clone()
+        })
+        .collect();
+    let rendered = rendered(CONSOLE, Format::Plain, What::Digest, &incidents);
+    assert_eq!(rendered.title, "🔴 100 alerts · prod — 30 down, 30 degraded, 40 resolved");
+    let lines: Vec<&str> = rendered.text.lines().collect();
+    assert_eq!(lines.len(), 22, "{lines:#?}");
+    assert!(lines[..20].iter().all(|line| line.starts_with("🔴 DOWN check-")), "{lines:#?}");
+    assert_eq!(lines[20], "… and 80 more");
+}
+
+/// What a check of a hostile server may say.
+fn hostile() -> Incident {
+    let evil = "<!channel> @everyone @here <script>alert(1)</script> **bold** `code` _u_ \
+                [x](https://evil.example) &amp; </b></a> \"quoted\" \\ \r\nBcc: all@example.org\r\n\
+                \u{200b}\u{202e}desrever\u{2066} \u{1b}[31mred\u{7} 🔥👩‍🚒 ||spoiler|| ~~gone~~ ";
+    let long = evil.repeat(10_000 / evil.chars().count() + 1);
+    let mut incident = sample::incidents().remove(0);
+    incident.reasons = vec![long.clone(); 40];
+    incident.labels = (0..100).map(|index| (format!("{evil}{index}"), long.clone())).collect();
+    incident.runbook = Some(format!("javascript:{long}"));
+    incident.acknowledged = Some(long.clone());
+    incident.check = long.clone().into();
+    incident.kind = long;
+    incident
+}
+
+#[test]
+fn hostile_text_stays_text_in_every_format() {
+    let incident = hostile();
+    for (source, format) in ALL {
+        for what in [What::Opened, What::Worsened, What::Improved, What::Digest, What::Test] {
+            let Rendered { title, text, html, .. } =
+                rendered(source, *format, what, std::slice::from_ref(&incident));
+            for part in [&title, &text, &html] {
+                let control = part.chars().find(|c| c.is_control() && *c != '\n');
+                assert_eq!(control, None, "{format:?}");
+                assert!(!part.contains(['\u{202e}', '\u{2066}']), "{format:?}");
+                assert!(length(*format, part) < 60_000, "{format:?}");
+            }
+            assert!(!title.contains('\n'));
+            assert!(!html.contains("<script"));
+            let all = format!("{title}\n{text}");
+            assert!(!all.lines().any(|line| line.starts_with("Bcc:")));
+            match format {
+                Format::Slack => assert!(
+                    !all.contains("<!") && !all.contains("<script") && !all.contains("@everyone"),
+                    "{all}"
+                ),
+                Format::Discord => {
+                    let naked = all.replace("\\\\", "").replace("\\<", "").replace("\\[", "");
+                    assert!(!naked.contains('<') && !naked.contains('['), "{naked}");
+                    assert!(!all.contains("@everyone") && !all.contains("@here"), "{all}");
+                }
+                Format::TelegramHtml => {
+                    let naked = all.replace("<b>", "").replace("</b>", "");
+                    assert!(!naked.contains('<'), "{naked}");
+                }
+                Format::Plain | Format::Email => {}
+            }
+        }
+    }
+}
+
+fn compile_error(source: &str, format: Format) -> String {
+    Renderer::compile("alert.jinja", source, format).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_wrong_with_a_template_is_found_when_it_is_loaded() {
+    let errors = [
+        compile_error("{% block title %}x{% endblock %}", Format::Plain),
+        compile_error(
+            "{% block title %}x{% endblock %}{% block text %}{% endblock %}",
+            Format::Email,
+        ),
+        compile_error("{% block title %}\n{{ incident.chek }}{% endblock %}", Format::Plain),
+        compile_error("{% block title %}\n{{ what|upppr }}{% endblock %}", Format::Plain),
+        compile_error("{% block title %}{% if %}{% endblock %}", Format::Plain),
+        compile_error(
+            "{% block title %} {% endblock %}{% block text %}{% endblock %}",
+            Format::Plain,
+        ),
+        compile_error("{% block title %}{{ incident.labels.team }}{% endblock %}", Format::Plain),
+    ];
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    alert.jinja: block 'html' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    alert.jinja:2: `incident.chek` is not defined (a name that is not always there needs `|default("")`) (for `opened`)
+    alert.jinja:2: filter upppr is unknown (for `opened`)
+    alert.jinja:1: unexpected end of block, at `%}`
+    alert.jinja: the block `title` comes out empty; it must say something (for `opened`)
+    alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    "#);
+}
+
+#[test]
+fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
+    let source = "{% block title %}{{ what }}{% if incident and incident.check == 'odd<one>' %}\
+                  {{ incident.nothing }}{% endif %}{% endblock %}\
+                  {% block text %}{% endblock %}{% block html %}{% endblock %}";
+    let mut incidents = sample::incidents();
+    incidents[0].check = "odd<one>".into();
+    let mut found = Vec::new();
+    for format in [Format::TelegramHtml, Format::Email] {
+        let renderer = Renderer::compile("alert.jinja", source, format).unwrap();
+        for (what, incidents) in [(What::Opened, &incidents[..1]), (What::Digest, &incidents[..])] {
+            let rendered = renderer.render(&letter(what, incidents));
+            found.push(format!("{rendered:#?}"));
+        }
+    }
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    Rendered {
+        title: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 3 alerts from prod",
+        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
+        html: "",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 DOWN odd<one>: status == 200 failed: status is 503",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nstatus == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api</pre>",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    Rendered {
+        title: "🔴 3 alerts from prod",
+        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
+        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s</pre>",
+        fell_back: Some(
+            "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
+        ),
+    }
+    "#);
+}
+
+#[test]
+fn a_times_zone_is_the_daemons() {
+    let incidents = sample::incidents();
+    let zone = chrono_tz::Asia::Tokyo;
+    let renderer = Renderer::compile("console", CONSOLE, Format::Plain).unwrap();
+    let rendered = renderer.render(&Letter { zone, ..letter(What::Opened, &incidents[..1]) });
+    assert!(rendered.text.contains("Since 2026-03-01 18:15:02 JST"), "{}", rendered.text);
+}

@@ -1,0 +1,295 @@
+use super::key::{ApiKey, Keys, Scope};
+use super::problem::Problem;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub(super) struct Visitor {
+    /// Where from; behind a proxy on this machine, what the proxy says.
+    pub(super) address: IpAddr,
+    /// Whether the request was made on this very machine.
+    pub(super) local: bool,
+    /// The key that came along.
+    pub(super) key: Option<Arc<ApiKey>>,
+}
+
+/// What a path asks of those who want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Open to everybody if the page is public, else as [`Scope::Read`].
+    Page,
+    /// A scope. Reading is also open to this machine.
+    Scope(Scope),
+}
+
+impl Visitor {
+    /// Who sends a request with these headers from `peer`, by its address alone.
+    pub(super) fn from(peer: IpAddr, headers: &HeaderMap) -> Self {
+        let peer = peer.to_canonical();
+        let forwarded = forwarded_for(headers);
+        let local = peer.is_loopback() && forwarded.is_none() && names_this_machine(headers);
+        let address = match forwarded {
+            Some(from) if peer.is_loopback() => from.unwrap_or(peer),
+            _ => peer,
+        };
+        Self { address, local, key: None }
+    }
+
+    /// Reads the key that came along, if one did. A wrong one is refused, even where none is
+    /// needed: whoever sends one means it.
+    pub(super) fn identify(&mut self, headers: &HeaderMap, keys: &Keys) -> Result<(), Problem> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(()) };
+        self.key = bearer(value).and_then(|key| keys.find(key));
+        if self.key.is_some() {
+            return Ok(());
+        }
+        Err(unauthorized(
+            "This key is not known here. Keys are `[[api.key]]` tables in daemon.toml, and are \
+             sent as `Authorization: Bearer KEY`.",
+        ))
+    }
+
+    /// Whether the visitor may have what asks for `need`; else the answer for them.
+    pub(super) fn may(&self, need: Need, public_status: bool) -> Result<(), Problem> {
+        let scope = match need {
+            Need::Page if public_status => return Ok(()),
+            Need::Page => Scope::Read,
+            Need::Scope(scope) => scope,
+        };
+        if scope == Scope::Read && self.local {
+            return Ok(());
+        }
+        let word = scope.as_str();
+        match &self.key {
+            Some(key) if key.allows(scope) => Ok(()),
+            Some(key) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "The key does not allow this",
+                format!("The key `{}` lacks the scope `{word}`.", key.name),
+            )),
+            None => Err(unauthorized(&format!(
+                "This needs a key with the scope `{word}`: send `Authorization: Bearer KEY`. Keys \
+                 are `[[api.key]]` tables in daemon.toml. Only reading on this machine itself \
+                 (as localhost, and not through a proxy) needs none."
+            ))),
+        }
+    }
+
+    /// Who it is, for the log.
+    pub(super) fn name(&self) -> &str {
+        self.key.as_ref().map_or("", |key| &key.name)
+    }
+}
+
+/// A bound on the requests of each address that is neither this machine nor holds a key.
+#[derive(Debug)]
+pub(super) struct AddressLimit {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    clock: DefaultClock,
+    addresses: usize,
+}
+
+impl AddressLimit {
+    const PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    const BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+    /// A limit that remembers up to `addresses` at a time; those that come on top share one
+    /// allowance.
+    pub(super) fn remembering(addresses: usize) -> Self {
+        let quota = Quota::per_second(Self::PER_SECOND).allow_burst(Self::BURST);
+        let limiter = RateLimiter::keyed(quota);
+        Self { limiter, clock: DefaultClock::default(), addresses }
+    }
+
+    /// Counts one request.
+    pub(super) fn count(&self, address: IpAddr) -> Result<(), Problem> {
+        if self.limiter.len() >= self.addresses {
+            self.limiter.retain_recent();
+        }
+        let crowded = self.limiter.len() >= self.addresses;
+        let key = if crowded { Ipv6Addr::UNSPECIFIED.into() } else { network(address) };
+        self.limiter.check_key(&key).map_err(|refusal| {
+            let wait = refusal.wait_time_from(self.clock.now()).as_secs() + 1;
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+                format!("Wait {wait} s. Requests with a key are not limited."),
+            )
+            .with_header(header::RETRY_AFTER, HeaderValue::from(wait))
+        })
+    }
+}
+
+/// The address by which a visitor is counted: one household has a whole /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// Whether a proxy passed the request on: outer `Some`. Inner: the address that the nearest proxy
+/// saw, which stands last, if it can be read.
+fn forwarded_for(headers: &HeaderMap) -> Option<Option<IpAddr>> {
+    const MARKS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    if !MARKS.iter().any(|mark| headers.contains_key(*mark)) {
+        return None;
+    }
+    let last = headers.get_all("x-forwarded-for").iter().next_back();
+    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    Some(last.and_then(|text| text.trim().parse().ok()))
+}
+
+/// Whether `Host` is a name that only this machine has. A web page from elsewhere can point a
+/// name of its own at 127.0.0.1, and the browser here would then let it read what it gets.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = host.to_str().unwrap_or("").parse::<http::uri::Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    let challenge = HeaderValue::from_static("Bearer realm=\"watchbell\"");
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed", detail)
+        .with_header(header::WWW_AUTHENTICATE, challenge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::{ApiKey, Keys, Scope};
+    use super::{AddressLimit, Need, Visitor};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use std::net::IpAddr;
+
+    const READ: Need = Need::Scope(Scope::Read);
+    const OPERATE: Need = Need::Scope(Scope::Operate);
+    const READER: &str = "Bearer reader-reader-reader";
+    const OPERATOR: &str = "bearer operator-operator";
+
+    fn keys() -> Keys {
+        Keys::new([
+            ApiKey::from_plain("reader", "reader-reader-reader", vec![Scope::Read]).unwrap(),
+            ApiKey::from_plain("operator", "operator-operator", vec![Scope::Operate]).unwrap(),
+        ])
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    /// The status of the answer to `peer` with these headers, 200 if it is let in.
+    fn answer(
+        peer: &str,
+        pairs: &[(&'static str, &'static str)],
+        need: Need,
+        public_status: bool,
+    ) -> u16 {
+        let peer: IpAddr = peer.parse().unwrap();
+        let headers = headers(pairs);
+        let mut visitor = Visitor::from(peer, &headers);
+        let identified = visitor.identify(&headers, &keys());
+        match identified.and_then(|()| visitor.may(need, public_status)) {
+            Ok(()) => 200,
+            Err(problem) => problem.status.as_u16(),
+        }
+    }
+
+    #[test]
+    fn reading_is_open_on_this_machine_only() {
+        for local in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(answer(local, &[], READ, false), 200, "{local}");
+            assert_eq!(answer(local, &[], OPERATE, false), 401, "{local}");
+        }
+        for remote in ["10.0.0.5", "192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", "0.0.0.0"] {
+            assert_eq!(answer(remote, &[], READ, false), 401, "{remote}");
+            assert_eq!(answer(remote, &[], Need::Page, false), 401, "{remote}");
+            assert_eq!(answer(remote, &[], Need::Page, true), 200, "{remote}");
+        }
+    }
+
+    #[test]
+    fn a_key_opens_what_its_scopes_say() {
+        let with = |key, need| answer("192.0.2.1", &[("authorization", key)], need, false);
+        assert_eq!(with(READER, READ), 200);
+        assert_eq!(with(READER, OPERATE), 403);
+        assert_eq!(with(OPERATOR, OPERATE), 200);
+        assert_eq!(with(OPERATOR, READ), 403);
+        let here = |key, need| answer("127.0.0.1", &[("authorization", key)], need, true);
+        assert_eq!(here(OPERATOR, READ), 200);
+        assert_eq!(here(READER, OPERATE), 403);
+        for wrong in ["Bearer nope", "Bearer ", "Bearer", "Basic b3BzOm9wcw==", ""] {
+            assert_eq!(with(wrong, READ), 401, "{wrong}");
+            assert_eq!(here(wrong, Need::Page), 401, "a wrong key is never ignored: {wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_on_this_machine_passes_on_is_not_from_this_machine() {
+        for mark in ["x-forwarded-for", "x-real-ip", "forwarded", "via"] {
+            assert_eq!(answer("127.0.0.1", &[(mark, "127.0.0.1")], READ, false), 401, "{mark}");
+        }
+        let address = |peer: &str, from| {
+            let headers = headers(&[("x-forwarded-for", from)]);
+            Visitor::from(peer.parse().unwrap(), &headers).address.to_string()
+        };
+        assert_eq!(address("127.0.0.1", "203.0.113.9, 192.0.2.7"), "192.0.2.7");
+        assert_eq!(address("127.0.0.1", "rubbish"), "127.0.0.1");
+        assert_eq!(address("10.0.0.1", "192.0.2.7"), "10.0.0.1", "only a proxy here is believed");
+    }
+
+    #[test]
+    fn a_foreign_name_that_points_here_opens_nothing() {
+        let named = |host| answer("127.0.0.1", &[("host", host)], READ, false);
+        for own in ["localhost", "LOCALHOST:7117", "localhost.", "127.0.0.1:7117", "[::1]:7117"] {
+            assert_eq!(named(own), 200, "{own}");
+        }
+        for foreign in ["evil.example", "evil.example:7117", "localhost.evil.example", "", "a b"] {
+            assert_eq!(named(foreign), 401, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_asks_too_often_is_told_when_to_come_back() {
+        let limit = AddressLimit::remembering(100);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let refusal = (0..1000).find_map(|_| limit.count(address).err()).unwrap();
+        assert_eq!(refusal.status, 429);
+        assert!(limit.count("192.0.2.2".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn one_network_of_ipv6_counts_as_one() {
+        let limit = AddressLimit::remembering(100);
+        let addresses = (1..1000).map(|host| format!("2001:db8::{host:x}").parse().unwrap());
+        assert!(addresses.map(|address| limit.count(address)).any(|answer| answer.is_err()));
+        assert_eq!(limit.limiter.len(), 1);
+    }
+
+    #[test]
+    fn the_memory_of_addresses_is_bounded() {
+        let limit = AddressLimit::remembering(100);
+        for n in 0..5000_u32 {
+            let _counted = limit.count(IpAddr::from(n.to_be_bytes()));
+        }
+        assert!(limit.limiter.len() <= 101, "{}", limit.limiter.len());
+    }
+}

@@ -1,0 +1,197 @@
+use super::RunNowError;
+use super::access::Visitor;
+use super::problem::{Problem, shown};
+use super::query::Query;
+use super::router::{Answer, Shared, json};
+use crate::config::nearest;
+use crate::model::{CheckView, Facts, Labels, Severity, Status, Timestamp};
+use crate::record::Paged;
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use http::{StatusCode, Uri};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A check in the shape that the API promises.
+#[derive(Serialize)]
+struct CheckJson<'a> {
+    name: &'a str,
+    kind: &'a str,
+    status: Status,
+    since: Timestamp,
+    reasons: &'a [String],
+    facts: &'a Facts,
+    labels: &'a Labels,
+    severity: Severity,
+    last_run: Option<Timestamp>,
+    next_run: Option<Timestamp>,
+    paused: bool,
+    missed_runs: u64,
+    /// The id of the open incident, if the badness is confirmed.
+    incident: Option<&'a str>,
+}
+
+impl<'a> From<&'a CheckView> for CheckJson<'a> {
+    fn from(view: &'a CheckView) -> Self {
+        let state = &view.state;
+        Self {
+            name: &view.name,
+            kind: view.kind,
+            status: state.status,
+            since: state.since,
+            reasons: &state.reasons,
+            facts: &view.facts,
+            labels: &view.labels,
+            severity: view.severity,
+            last_run: state.last_run,
+            next_run: view.next_run,
+            paused: false,
+            missed_runs: state.missed_runs,
+            incident: state.incident.as_ref().map(|incident| incident.id.as_str()),
+        }
+    }
+}
+
+/// A piece of a list.
+#[derive(Serialize)]
+pub(super) struct List<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+/// `GET /api/v1/checks`: by name; the cursor is the last name of the piece before.
+pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
+    let query = Query::read(&uri, &["status", "kind", "label", "q"], &["label"])?;
+    let wanted = Wanted::read(&query)?;
+    let page = query.page()?;
+    let limit = page.limit as usize;
+    let after = page.cursor.as_deref().unwrap_or("");
+    let all = shared.api.board.all();
+    let start = all.partition_point(|view| !after.is_empty() && &*view.name <= after);
+    let mut found = all[start..].iter().filter(|view| wanted.matches(view));
+    let items: Vec<&Arc<CheckView>> = found.by_ref().take(limit).collect();
+    let more = found.next().is_some();
+    let next = items.last().filter(|_| more).map(|view| view.name.to_string());
+    let items = items.into_iter().map(|view| CheckJson::from(&**view)).collect();
+    json(&List { items, next })
+}
+
+/// `GET /api/v1/checks/{name}`.
+pub(super) async fn one(
+    State(shared): State<Arc<Shared>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    Query::none(&uri)?;
+    let view = find(&shared, name)?;
+    json(&CheckJson::from(&*view))
+}
+
+/// `GET /api/v1/checks/{name}/results`: newest first.
+pub(super) async fn results(
+    State(shared): State<Arc<Shared>>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    let page = Query::read(&uri, &[], &[])?.page()?;
+    let view = find(&shared, name)?;
+    let Paged { items, next } = shared.api.store.results(&view.name, &page).await?;
+    json(&List { items, next })
+}
+
+/// `POST /api/v1/checks/{name}/run`: answers with the result.
+pub(super) async fn run(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    Query::none(&uri)?;
+    let view = find(&shared, name)?;
+    let (key, address) = (visitor.name(), visitor.address);
+    tracing::info!(check = %view.name, key, %address, "a run was asked for");
+    match shared.api.control.run_now(&view.name).await {
+        Ok(result) => json(&result),
+        Err(RunNowError::NotFound) => Err(unknown(&shared, &view.name)),
+        Err(error @ RunNowError::AlreadyRunning) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "already-running",
+            "The check is running already",
+            error.to_string(),
+        )),
+        Err(error @ (RunNowError::Busy | RunNowError::Stopping)) => {
+            Err(Problem::unavailable("cannot-run", error.to_string()))
+        }
+    }
+}
+
+fn find(
+    shared: &Shared,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Arc<CheckView>, Problem> {
+    let Ok(Path(name)) = name else {
+        return Err(Problem::not_found("The name of the check in the address cannot be read."));
+    };
+    shared.api.board.get(&name).ok_or_else(|| unknown(shared, &name))
+}
+
+fn unknown(shared: &Shared, name: &str) -> Problem {
+    // Comparing costs the lengths' product a name, so only what may be a typing error is compared.
+    const LONGEST: usize = 64;
+    let mut detail = format!("There is no check `{}`.", shown(name));
+    if name.len() <= LONGEST {
+        let all = shared.api.board.all();
+        let near = nearest(name, all.iter().map(|view| &*view.name).filter(|n| n.len() <= LONGEST));
+        if let Some(near) = near {
+            detail.push_str(&format!(" Did you mean `{near}`?"));
+        }
+    }
+    Problem::not_found(detail)
+}
+
+/// The filters of the list of checks; all that are given must match.
+struct Wanted<'q> {
+    status: Option<Status>,
+    kind: Option<&'q str>,
+    labels: Vec<(&'q str, &'q str)>,
+    /// In lower case.
+    text: String,
+}
+
+impl<'q> Wanted<'q> {
+    fn read(query: &'q Query) -> Result<Self, Problem> {
+        let statuses = Status::ALL.map(Status::as_str);
+        let label = |text: &'q str| {
+            text.split_once('=').ok_or_else(|| {
+                Problem::bad_query(format!("`label` is `key=value`, not `{}`", shown(text)))
+            })
+        };
+        Ok(Self {
+            status: query.word("status", &statuses, Status::from_word)?,
+            kind: query.one("kind"),
+            labels: query.all("label").map(label).collect::<Result<_, _>>()?,
+            text: query.one("q").unwrap_or("").trim().to_lowercase(),
+        })
+    }
+
+    fn matches(&self, view: &CheckView) -> bool {
+        self.status.is_none_or(|status| view.state.status == status)
+            && self.kind.is_none_or(|kind| view.kind == kind)
+            && self
+                .labels
+                .iter()
+                .all(|(key, value)| view.labels.get(*key).is_some_and(|known| known == value))
+            && self.says(view)
+    }
+
+    /// Whether the text stands in the name, the kind, a label's value or a reason.
+    fn says(&self, view: &CheckView) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(&self.text);
+        self.text.is_empty()
+            || has(&view.name)
+            || has(view.kind)
+            || view.labels.values().any(|value| has(value))
+            || view.state.reasons.iter().any(|reason| has(reason))
+    }
+}

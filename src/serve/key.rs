@@ -1,0 +1,174 @@
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use subtle::{Choice, ConstantTimeEq};
+
+/// What a key lets its holder do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// See everything.
+    Read,
+    /// Make the daemon do something: run a check, acknowledge, silence.
+    Operate,
+    /// Send alerts and pings in.
+    Push,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Operate, Self::Push];
+
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Push => "push",
+        }
+    }
+
+    /// The scope that `word` names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+}
+
+/// One key: its holder's name, and a hash of it. The key itself is not kept.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Whose it is, for the log.
+    pub name: String,
+    /// SHA-256 of the key. A plain hash is enough for a long random text, which a key is.
+    pub hash: [u8; 32],
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+}
+
+impl ApiKey {
+    /// A key that the configuration holds as it is. It must have at least
+    /// [`ApiKey::SHORTEST`] characters, so that nobody guesses it.
+    pub fn from_plain(
+        name: impl Into<String>,
+        key: &str,
+        scopes: Vec<Scope>,
+    ) -> Result<Self, KeyError> {
+        if key.chars().count() < Self::SHORTEST {
+            return Err(KeyError::TooShort);
+        }
+        if key.chars().any(|c| !c.is_ascii_graphic()) {
+            return Err(KeyError::NotAHeader);
+        }
+        Ok(Self { name: name.into(), hash: Sha256::digest(key).into(), scopes })
+    }
+
+    /// A key that the configuration holds as `sha256:` and 64 hexadecimal digits.
+    pub fn from_hash(
+        name: impl Into<String>,
+        text: &str,
+        scopes: Vec<Scope>,
+    ) -> Result<Self, KeyError> {
+        let hash = text.strip_prefix("sha256:").and_then(from_hex).ok_or(KeyError::NotAHash)?;
+        Ok(Self { name: name.into(), hash, scopes })
+    }
+
+    /// The fewest characters of a key.
+    pub const SHORTEST: usize = 16;
+
+    /// Whether it allows `scope`.
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// What is wrong with a key in the configuration. The texts never quote the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Too easy to guess.
+    #[error("a key has at least 16 characters (`openssl rand -hex 24` makes a good one)")]
+    TooShort,
+    /// It would not arrive in a header.
+    #[error("a key holds only printable ASCII characters without spaces")]
+    NotAHeader,
+    /// Not `sha256:…`.
+    #[error("a key hash is `sha256:` and 64 hexadecimal digits (`printf %s KEY | sha256sum`)")]
+    NotAHash,
+}
+
+/// All keys that the daemon knows.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<Arc<ApiKey>>);
+
+impl Keys {
+    /// These keys.
+    pub fn new(keys: impl IntoIterator<Item = ApiKey>) -> Self {
+        Self(keys.into_iter().map(Arc::new).collect())
+    }
+
+    /// The key whose text is `presented`. The time that it takes does not tell how near a wrong
+    /// one was, nor which of the keys a right one is.
+    pub fn find(&self, presented: &str) -> Option<Arc<ApiKey>> {
+        let hash: [u8; 32] = Sha256::digest(presented).into();
+        let mut found = None;
+        for key in &self.0 {
+            let same: Choice = key.hash.ct_eq(&hash);
+            if bool::from(same) {
+                found = Some(Arc::clone(key));
+            }
+        }
+        found
+    }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiKey, KeyError, Keys, Scope};
+
+    const PLAIN: &str = "correct-horse-battery";
+    const HASH: &str = "sha256:2c3fb55f87fd7e37b35ee4a0d1f1d9ec3c6e6e0b8fc0ee3cbdc4ddd1ef95f4dc";
+
+    #[test]
+    fn a_plain_key_and_its_hash_open_the_same_door() {
+        let plain = ApiKey::from_plain("ops", PLAIN, vec![Scope::Read]).unwrap();
+        let hex: String = plain.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        for text in [format!("sha256:{hex}"), format!("sha256:{}", hex.to_uppercase())] {
+            let hashed = ApiKey::from_hash("ops", &text, vec![Scope::Read]).unwrap();
+            assert_eq!(hashed.hash, plain.hash);
+            let keys = Keys::new([hashed]);
+            assert_eq!(keys.find(PLAIN).unwrap().name, "ops");
+            assert!(keys.find("correct-horse-batterz").is_none());
+            assert!(keys.find("").is_none());
+            assert!(keys.find(&text).is_none(), "a leaked hash is not a key");
+        }
+    }
+
+    #[test]
+    fn an_unusable_key_is_refused_without_being_quoted() {
+        let refused = |key: &str| ApiKey::from_plain("ops", key, Vec::new()).unwrap_err();
+        assert_eq!(refused("short"), KeyError::TooShort);
+        assert_eq!(refused("with a space in the midst"), KeyError::NotAHeader);
+        assert!(!refused("hunter2").to_string().contains("hunter2"));
+        for bad in ["", "sha256:", "sha256:abc", &HASH[7..], &HASH.replace("2c", "zz")] {
+            let error = ApiKey::from_hash("ops", bad, Vec::new()).unwrap_err();
+            assert_eq!(error, KeyError::NotAHash, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_shown_in_debug_output_is_only_a_hash() {
+        let key = ApiKey::from_plain("ops", PLAIN, vec![Scope::Read]).unwrap();
+        assert!(!format!("{key:?}").contains(PLAIN));
+    }
+}

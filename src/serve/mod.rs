@@ -1,0 +1,141 @@
+//! The status API, the metrics and the web page. It only reads: the board, the store, and what
+//! the daemon says about itself through [`Control`].
+
+mod access;
+mod checks;
+mod incidents;
+mod key;
+mod listen;
+mod metrics;
+mod notices;
+mod page;
+mod problem;
+mod query;
+mod router;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use key::{ApiKey, KeyError, Keys, Scope};
+pub use listen::serve;
+
+use crate::clock::Clock;
+use crate::model::{Board, Incident, Moment, Name, NoticeState, RunResult, Status};
+use crate::record::Store;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the API reads from and asks.
+#[derive(Clone)]
+pub struct Api {
+    /// The current state of all checks.
+    pub board: Arc<Board>,
+    /// The history.
+    pub store: Arc<dyn Store>,
+    /// The daemon itself.
+    pub control: Arc<dyn Control>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What a reload may change.
+    pub settings: Arc<ArcSwap<Settings>>,
+}
+
+/// What the `[api]` table says about who may do what. A reload stores a new one; each request
+/// reads the one of its moment.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Who may do what.
+    pub keys: Keys,
+    /// Whether everybody may see the page at `/`, also from other machines and without a key.
+    pub public_status: bool,
+}
+
+/// What the API asks of the daemon.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Runs the check now and gives its judged result, which goes its usual way too: into the
+    /// history and, if need be, into an incident.
+    ///
+    /// The future is dropped when the client goes away or after [`RUN_BOUND`]; that may end the
+    /// run, but must not leave the check out of its schedule.
+    async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError>;
+
+    /// What the daemon knows about itself. Asked on each scrape and page, so it must be cheap.
+    fn daemon(&self) -> DaemonStatus;
+}
+
+/// The longest that a run on demand may take.
+pub const RUN_BOUND: Duration = Duration::from_secs(600);
+
+/// Why a check did not run now.
+#[derive(Debug, thiserror::Error)]
+pub enum RunNowError {
+    /// No check has that name.
+    #[error("there is no such check")]
+    NotFound,
+    /// A run of this check is at work, and a check never overlaps itself.
+    #[error("the check is running already; its result will be there in a moment")]
+    AlreadyRunning,
+    /// As many checks as `max_in_flight` allows are running.
+    #[error("as many checks as `max_in_flight` allows are running; try again in a moment")]
+    Busy,
+    /// The daemon is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// What the daemon knows about itself, as plain data.
+#[derive(Clone, Debug)]
+pub struct DaemonStatus {
+    /// `daemon.name`, which titles the page.
+    pub name: Name,
+    /// The version of the program.
+    pub version: &'static str,
+    /// When it started, by both clocks.
+    pub started: Moment,
+    /// Whether the schedule runs, or in words why it does not. The store is asked apart.
+    pub ready: Result<(), String>,
+    /// Notices that are owed: pending or held.
+    pub outbox_depth: u64,
+    /// How the store is.
+    pub store: StoreView,
+    /// How late the latest runs started.
+    pub schedule_lag: Duration,
+    /// Checks running at this moment.
+    pub in_flight: u64,
+    /// Runs that fell due while the one before was still at work, since the start.
+    pub missed_runs: u64,
+    /// Finished runs since the start; statuses that are absent count as zero.
+    pub runs: Vec<(Status, u64)>,
+    /// Notices since the start, by channel and the state that they ended in.
+    pub notices: Vec<NoticeCount>,
+    /// The open incidents of the daemon's own (`watchbell:…`), which no check on the board holds.
+    pub own_incidents: Vec<Arc<Incident>>,
+}
+
+/// How the store is.
+#[derive(Clone, Debug)]
+pub struct StoreView {
+    /// What it is: `sqlite` or `postgres`.
+    pub engine: &'static str,
+    /// What it said when it last refused, in words without secrets; `None` while all is well.
+    pub error: Option<String>,
+    /// Results that wait in memory until the store takes them.
+    pub waiting: u64,
+    /// Results that were given up, since the memory for waiting ones is bounded.
+    pub dropped: u64,
+}
+
+/// How many notices of one channel came to one end.
+#[derive(Clone, Debug)]
+pub struct NoticeCount {
+    /// The channel.
+    pub channel: Name,
+    /// `sent`, `rejected` or `cancelled`.
+    pub state: NoticeState,
+    /// How many.
+    pub count: u64,
+}

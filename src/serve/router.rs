@@ -1,0 +1,203 @@
+use super::access::{AddressLimit, Need, Visitor};
+use super::key::Scope;
+use super::page::Pages;
+use super::problem::{Problem, shown};
+use super::{Api, DaemonStatus, RUN_BOUND};
+use super::{checks, incidents, metrics, notices, page, status};
+use crate::model::{CheckView, Incident};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use serde::Serialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest that an answer may take, where a path has no bound of its own.
+const ANSWER_BOUND: Duration = Duration::from_secs(30);
+/// The longest that a request's body may take to arrive.
+const BODY_BOUND: Duration = Duration::from_secs(30);
+/// The largest body of a request.
+const BODY_BYTES: usize = 64 * 1024;
+/// How many strangers' addresses the rate limit remembers at a time.
+const ADDRESSES: usize = 10_000;
+
+/// Headers of every answer; what an answer sets itself stays.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// What a handler gives.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// Where a request came from, put on it by the listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// What all handlers share.
+pub(super) struct Shared {
+    pub(super) api: Api,
+    pub(super) pages: Pages,
+    limit: AddressLimit,
+}
+
+impl Shared {
+    /// The incidents that are open now, newest first.
+    pub(super) fn open_incidents(&self) -> Vec<Incident> {
+        self.open_incidents_of(&self.api.board.all(), &self.api.control.daemon())
+            .into_iter()
+            .cloned()
+            .collect()
+    }
+
+    /// The same by reference, for those who have the checks and the daemon's word at hand.
+    pub(super) fn open_incidents_of<'a>(
+        &self,
+        checks: &'a [Arc<CheckView>],
+        daemon: &'a DaemonStatus,
+    ) -> Vec<&'a Incident> {
+        let of_checks = checks.iter().filter_map(|check| check.state.incident.as_ref());
+        let own = daemon.own_incidents.iter().map(|incident| &**incident);
+        let mut open: Vec<&Incident> = of_checks.chain(own).collect();
+        open.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));
+        open
+    }
+}
+
+/// All paths, with who may have them.
+pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
+    let limit = AddressLimit::remembering(ADDRESSES);
+    let shared = Arc::new(Shared { api, pages: Pages::new()?, limit });
+    let guarded = |routes: Router<Arc<Shared>>, need, bound| {
+        let guard = Guard { shared: Arc::clone(&shared), need, bound };
+        routes.route_layer(from_fn_with_state(guard, admit))
+    };
+    let overview = Router::new().route("/", get(page::overview));
+    let read = Router::new()
+        .route("/ready", get(status::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/status", get(status::status))
+        .route("/api/v1/checks", get(checks::list))
+        .route("/api/v1/checks/{name}", get(checks::one))
+        .route("/api/v1/checks/{name}/results", get(checks::results))
+        .route("/api/v1/incidents", get(incidents::list))
+        .route("/api/v1/incidents/{id}", get(incidents::one))
+        .route("/api/v1/notices", get(notices::list));
+    let operate = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
+    Ok(Router::new()
+        .route("/assets/{file}", get(page::asset))
+        .merge(guarded(overview, Need::Page, ANSWER_BOUND))
+        .merge(guarded(read, Need::Scope(Scope::Read), ANSWER_BOUND))
+        .merge(guarded(operate, Need::Scope(Scope::Operate), RUN_BOUND))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&shared), meet))
+        // Whoever asks whether the process lives needs no key and is not counted.
+        .route("/health", get(status::health))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(finish))
+        .with_state(shared))
+}
+
+/// `value` as an answer.
+pub(super) fn json<T: Serialize>(value: &T) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written as JSON");
+        Problem::internal()
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Finds out who sends the request, and counts strangers.
+async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
+    // Without a peer's address nobody is let in as local.
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let mut visitor = Visitor::from(peer, request.headers());
+    let known = visitor.identify(request.headers(), &shared.api.settings.load().keys);
+    // Whoever sends a wrong key is counted as well, so that nobody can try many.
+    if !visitor.local && visitor.key.is_none() {
+        shared.limit.count(visitor.address)?;
+    }
+    known?;
+    request.extensions_mut().insert(visitor);
+    Ok(next.run(request).await)
+}
+
+async fn take_in(body: Body) -> Result<Body, Problem> {
+    use http_body_util::{BodyExt, LengthLimitError, Limited};
+    match tokio::time::timeout(BODY_BOUND, Limited::new(body, BODY_BYTES).collect()).await {
+        Ok(Ok(collected)) => Ok(Body::from(collected.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too-large",
+            "The request's body is too large",
+            format!("A body may have up to {BODY_BYTES} bytes."),
+        )),
+        Ok(Err(_)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-body",
+            "The request's body cannot be read",
+            "The body broke off or is not well-formed.",
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow-body",
+            "The request's body did not arrive in time",
+            format!("It may take up to {BODY_BOUND:?}."),
+        )),
+    }
+}
+
+#[derive(Clone)]
+struct Guard {
+    shared: Arc<Shared>,
+    need: Need,
+    bound: Duration,
+}
+
+/// Lets those in who may have what they ask for, and only then takes in what they send. Bounds
+/// the time of both.
+async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answer {
+    let Some(visitor) = request.extensions().get::<Visitor>() else {
+        return Err(Problem::internal());
+    };
+    visitor.may(guard.need, guard.shared.api.settings.load().public_status)?;
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, take_in(body).await?);
+    let answer = tokio::time::timeout(guard.bound, next.run(request)).await;
+    answer.map_err(|_| {
+        let detail = format!("The answer was not there after {:?}.", guard.bound);
+        Problem::unavailable("too-slow", detail)
+    })
+}
+
+/// Adds the headers that every answer has.
+async fn finish(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    let path = shown(uri.path());
+    Problem::not_found(format!("There is nothing at `{path}`. The API is under /api/v1."))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "This method does nothing here",
+        format!("`{}` does not take {}.", shown(uri.path()), shown(method.as_str())),
+    )
+}

@@ -1,0 +1,103 @@
+use super::problem::Problem;
+use super::query::Query;
+use super::router::{Answer, Shared, json};
+use crate::model::{CheckView, Status};
+use axum::extract::State;
+use http::Uri;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the store may take to say that it is there.
+const PING_BOUND: Duration = Duration::from_secs(2);
+
+/// How many checks have each status.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) up: u64,
+    pub(super) degraded: u64,
+    pub(super) down: u64,
+    pub(super) unknown: u64,
+}
+
+impl Counts {
+    pub(super) fn of(checks: &[Arc<CheckView>]) -> Self {
+        let mut counts = Self::default();
+        for check in checks {
+            *match check.state.status {
+                Status::Up => &mut counts.up,
+                Status::Degraded => &mut counts.degraded,
+                Status::Down => &mut counts.down,
+                Status::Unknown => &mut counts.unknown,
+            } += 1;
+        }
+        counts
+    }
+
+    pub(super) fn get(&self, status: Status) -> u64 {
+        match status {
+            Status::Up => self.up,
+            Status::Degraded => self.degraded,
+            Status::Down => self.down,
+            Status::Unknown => self.unknown,
+        }
+    }
+}
+
+/// `GET /health`: the process answers. It says nothing about the checks.
+pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Answer {
+    json(&json!({ "status": "ok", "timestamp": shared.api.clock.wall() }))
+}
+
+/// `GET /ready`: the store answers and the schedule runs.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
+    Query::none(&uri)?;
+    let not_ready = |why: &str| Err(Problem::unavailable("not-ready", why));
+    if let Err(why) = shared.api.control.daemon().ready {
+        return not_ready(&why);
+    }
+    match tokio::time::timeout(PING_BOUND, shared.api.store.ping()).await {
+        Ok(Ok(())) => json(&json!({ "status": "ready", "timestamp": shared.api.clock.wall() })),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the store does not answer");
+            not_ready("The store refuses; the daemon's log says why.")
+        }
+        Err(_) => not_ready(&format!("The store did not answer within {PING_BOUND:?}.")),
+    }
+}
+
+/// `GET /api/v1/status`: the whole at a glance.
+pub(super) async fn status(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
+    Query::none(&uri)?;
+    let daemon = shared.api.control.daemon();
+    let now = shared.api.clock.now();
+    let checks = shared.api.board.all();
+    let counts = Counts::of(&checks);
+    json(&json!({
+        "name": &*daemon.name,
+        "version": daemon.version,
+        "started_at": daemon.started.wall,
+        "uptime_seconds": now.mono.saturating_sub(daemon.started.mono).as_secs_f64(),
+        "timestamp": now.wall,
+        "ready": daemon.ready.is_ok(),
+        "checks": {
+            "total": checks.len(),
+            "up": counts.up,
+            "degraded": counts.degraded,
+            "down": counts.down,
+            "unknown": counts.unknown,
+        },
+        "open_incidents": shared.open_incidents_of(&checks, &daemon).len(),
+        "outbox_depth": daemon.outbox_depth,
+        "store": {
+            "status": if daemon.store.error.is_some() { "failing" } else { "ok" },
+            "engine": daemon.store.engine,
+            "error": daemon.store.error,
+            "waiting": daemon.store.waiting,
+            "dropped": daemon.store.dropped,
+        },
+        "schedule_lag_ms": daemon.schedule_lag.as_secs_f64() * 1000.0,
+        "in_flight": daemon.in_flight,
+        "missed_runs": daemon.missed_runs,
+    }))
+}

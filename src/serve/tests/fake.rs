@@ -1,0 +1,330 @@
+//! A daemon that only the tests know: plain data behind a real listener.
+
+use super::super::{
+    Api, ApiKey, Control, DaemonStatus, Keys, NoticeCount, RunNowError, Scope, Settings, StoreView,
+    serve,
+};
+use crate::clock::{Clock, Manual};
+use crate::model::{
+    Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Name, Notice, NoticeState,
+    RunResult, Severity, Status, TimelineEntry, Timestamp, What,
+};
+use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// 2025-01-01T00:00:00Z.
+pub(super) const START: Timestamp = Timestamp::from_millis(1_735_689_600_000);
+pub(super) const READER: &str = "reader-reader-reader";
+pub(super) const OPERATOR: &str = "operator-operator";
+
+#[derive(Debug, Default)]
+pub(super) struct FakeStore {
+    pub(super) results: Mutex<Vec<RunResult>>,
+    pub(super) incidents: Mutex<Vec<Incident>>,
+    pub(super) notices: Mutex<Vec<Notice>>,
+    pub(super) broken: AtomicBool,
+    pub(super) hanging: AtomicBool,
+}
+
+impl FakeStore {
+    /// The asked piece of `all`, newest last; a cursor is a count from the newest.
+    async fn piece<T: Clone>(&self, all: Vec<T>, page: &Page) -> Result<Paged<T>, StoreError> {
+        self.ping().await?;
+        let start: usize = match &page.cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| StoreError::Cursor(cursor.clone()))?,
+        };
+        let end = start + page.limit as usize;
+        let next = (end < all.len()).then(|| end.to_string());
+        let items = all.iter().rev().skip(start).take(end - start).cloned().collect();
+        Ok(Paged { items, next })
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    async fn commit(&self, _batch: &Batch) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn load(&self, _since: Timestamp) -> Result<Saved, StoreError> {
+        Ok(Saved::default())
+    }
+
+    async fn results(&self, check: &str, page: &Page) -> Result<Paged<RunResult>, StoreError> {
+        let mut all = self.results.lock().unwrap().clone();
+        all.retain(|result| &*result.check == check);
+        self.piece(all, page).await
+    }
+
+    async fn incidents(
+        &self,
+        filter: &IncidentFilter,
+        page: &Page,
+    ) -> Result<Paged<Incident>, StoreError> {
+        let mut all = self.incidents.lock().unwrap().clone();
+        all.retain(|incident| {
+            filter.open.is_none_or(|open| incident.resolved_at.is_none() == open)
+                && filter.check.as_ref().is_none_or(|check| **check == *incident.check)
+        });
+        self.piece(all, page).await
+    }
+
+    async fn incident(&self, id: &str) -> Result<Option<Incident>, StoreError> {
+        self.ping().await?;
+        Ok(self.incidents.lock().unwrap().iter().find(|incident| incident.id == id).cloned())
+    }
+
+    async fn notices(
+        &self,
+        filter: &NoticeFilter,
+        page: &Page,
+    ) -> Result<Paged<Notice>, StoreError> {
+        let mut all = self.notices.lock().unwrap().clone();
+        all.retain(|notice| {
+            filter.state.is_none_or(|state| notice.state == state)
+                && filter.channel.as_ref().is_none_or(|channel| **channel == *notice.channel)
+                && filter.incident.as_ref().is_none_or(|id| notice.is_about(id))
+        });
+        self.piece(all, page).await
+    }
+
+    async fn forget_results(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        if self.hanging.load(SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.broken.load(SeqCst) {
+            return Err(StoreError::Unreadable {
+                place: "/var/lib/secret-path".to_owned(),
+                why: "disk full".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a run on demand of the check of that name comes to.
+pub(super) type RunAnswer = fn(&str) -> Result<RunResult, RunNowError>;
+
+pub(super) struct FakeControl {
+    pub(super) daemon: Mutex<DaemonStatus>,
+    pub(super) answer: Mutex<RunAnswer>,
+}
+
+#[async_trait]
+impl Control for FakeControl {
+    async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError> {
+        let answer = *self.answer.lock().unwrap();
+        answer(check)
+    }
+
+    fn daemon(&self) -> DaemonStatus {
+        self.daemon.lock().unwrap().clone()
+    }
+}
+
+/// A listener that answers from data which the test holds.
+pub(super) struct Daemon {
+    pub(super) url: String,
+    pub(super) board: Arc<Board>,
+    pub(super) store: Arc<FakeStore>,
+    pub(super) control: Arc<FakeControl>,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<std::io::Result<()>>,
+    client: reqwest::Client,
+}
+
+impl Daemon {
+    /// A daemon without checks, which started an hour ago.
+    pub(super) async fn start() -> Self {
+        Self::listen("127.0.0.1:0").await
+    }
+
+    pub(super) async fn listen(address: &str) -> Self {
+        let clock = Manual::at(START);
+        clock.advance(Duration::from_secs(3600));
+        let board = Arc::new(Board::default());
+        let store = Arc::new(FakeStore::default());
+        let control = Arc::new(FakeControl {
+            daemon: Mutex::new(daemon()),
+            answer: Mutex::new(|check| Ok(result(check, 3600, Status::Up))),
+        });
+        let keys = Keys::new([
+            ApiKey::from_plain("reader", READER, vec![Scope::Read]).unwrap(),
+            ApiKey::from_plain("operator", OPERATOR, vec![Scope::Operate]).unwrap(),
+        ]);
+        let settings = Settings { keys, public_status: false };
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let api = Api {
+            board: Arc::clone(&board),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            control: Arc::clone(&control) as Arc<dyn Control>,
+            clock: Arc::new(clock) as Arc<dyn Clock>,
+            settings: Arc::clone(&settings),
+        };
+        let listener = TcpListener::bind(address).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, api, stop.clone()));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, board, store, control, settings, stop, task, client }
+    }
+
+    pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method.parse().unwrap(), format!("{}{path}", self.url))
+    }
+
+    /// A GET from this machine.
+    pub(super) async fn get(&self, path: &str) -> reqwest::Response {
+        self.request("GET", path).send().await.unwrap()
+    }
+
+    /// The JSON of a GET that succeeds.
+    pub(super) async fn json(&self, path: &str) -> serde_json::Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        response.json().await.unwrap()
+    }
+
+    /// Status and detail of a GET that ends in a problem document.
+    pub(super) async fn problem(&self, path: &str) -> (u16, String) {
+        problem(self.get(path).await).await
+    }
+}
+
+/// Status and detail of an answer that must be a problem document.
+pub(super) async fn problem(response: reqwest::Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json", "{status}");
+    let document: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(document["status"], status);
+    assert!(document["type"].as_str().unwrap().starts_with("urn:watchbell:problem:"));
+    assert!(!document["title"].as_str().unwrap().is_empty());
+    (status, document["detail"].as_str().unwrap().to_owned())
+}
+
+/// The time `seconds` after the start.
+pub(super) fn at(seconds: u64) -> Timestamp {
+    START.after(Duration::from_secs(seconds))
+}
+
+fn daemon() -> DaemonStatus {
+    DaemonStatus {
+        name: "prod".into(),
+        version: "0.1.0",
+        started: Moment { wall: START, mono: Duration::ZERO },
+        ready: Ok(()),
+        outbox_depth: 2,
+        store: StoreView { engine: "sqlite", error: None, waiting: 0, dropped: 0 },
+        schedule_lag: Duration::from_micros(1500),
+        in_flight: 3,
+        missed_runs: 4,
+        runs: vec![(Status::Up, 100), (Status::Down, 7)],
+        notices: vec![NoticeCount {
+            channel: "ops-slack".into(),
+            state: NoticeState::Sent,
+            count: 5,
+        }],
+        own_incidents: Vec::new(),
+    }
+}
+
+pub(super) fn check(name: &str, kind: &'static str, status: Status) -> CheckView {
+    let mut facts = Facts::default();
+    facts.set("latency_ms", 12.5);
+    if kind == "http" {
+        facts.set("status", if status == Status::Up { 200 } else { 503 });
+    }
+    let reasons = if status.is_bad() {
+        vec!["status == 200 failed: status is 503".to_owned()]
+    } else {
+        Vec::new()
+    };
+    CheckView {
+        name: name.into(),
+        kind,
+        severity: Severity::Critical,
+        labels: Arc::new(BTreeMap::from([("team".to_owned(), "shop".to_owned())])),
+        state: CheckState {
+            status,
+            since: at(3000),
+            reasons,
+            last_run: Some(at(3590)),
+            ..CheckState::new(START)
+        },
+        facts,
+        next_run: Some(at(3620)),
+    }
+}
+
+pub(super) fn incident(id: &str, check: &str) -> Incident {
+    Incident {
+        id: id.to_owned(),
+        check: check.into(),
+        kind: "http".to_owned(),
+        status: Status::Down,
+        severity: Severity::Critical,
+        opened_at: at(3060),
+        began_at: at(3000),
+        resolved_at: None,
+        acknowledged: None,
+        suppressed_by: None,
+        reasons: vec!["status == 200 failed: status is 503".to_owned()],
+        labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]),
+        runbook: Some("https://wiki.example/shop-api".to_owned()),
+        timeline: vec![TimelineEntry {
+            at: at(3060),
+            what: "opened".to_owned(),
+            detail: "3 bad verdicts in a row".to_owned(),
+        }],
+    }
+}
+
+pub(super) fn notice(id: &str, incident: Incident) -> Notice {
+    Notice {
+        id: id.to_owned(),
+        what: What::Opened,
+        channel: Name::from("ops-slack"),
+        recipient: String::new(),
+        incidents: vec![incident],
+        state: NoticeState::Held,
+        held_because: Some(HeldBecause::RateLimit),
+        digest: None,
+        attempts: 1,
+        last_error: Some("429 Too Many Requests".to_owned()),
+        at: at(3060),
+        due_at: at(3700),
+        sent_at: None,
+        urgent: false,
+    }
+}
+
+pub(super) fn result(check: &str, seconds: u64, status: Status) -> RunResult {
+    RunResult {
+        check: check.into(),
+        at: at(seconds),
+        status,
+        latency_ms: 12.5,
+        reasons: Vec::new(),
+        facts: json!({ "status": 200 }),
+    }
+}
