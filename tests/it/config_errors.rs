@@ -64,8 +64,6 @@ async fn what_spans_several_tables_is_found_as_well() {
     check(&route, GOOD, &["daemon.toml:", "ops-slak", "did you mean `ops-slack`"]).await;
     let when = format!("{channel}[[route]]\nwhen = \"severty == 'critical'\"\nto = []\n");
     check(&when, GOOD, &["daemon.toml:", "severty"]).await;
-    let fallback = channel.replace("[channel.slack]", "fallback = \"ops-mail\"\n[channel.slack]");
-    check(&fallback, GOOD, &["daemon.toml:", "ops-mail"]).await;
 }
 
 #[tokio::test]
