@@ -9,7 +9,7 @@ mod monitor;
 pub mod plan;
 mod task;
 
-pub use daemon::{RunError, Running, start};
+pub use daemon::{RunError, Running, compose, start};
 pub use task::CheckTask;
 
 use crate::clock::Clock;

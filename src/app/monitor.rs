@@ -185,7 +185,9 @@ impl Monitor {
         }
         self.parts.gauges.ran(verdict.status);
         let name = planned.name.clone();
-        self.parts.board.put(view(watched, facts.clone(), finished.next_run));
+        let mut shown = facts.clone();
+        shown.set("latency_ms", latency.as_secs_f64() * 1000.0);
+        self.parts.board.put(view(watched, shown, finished.next_run));
         let result = RunResult {
             check: name.clone(),
             at: started,

@@ -191,7 +191,7 @@ fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
                     ApiKey::SHORTEST
                 )));
             }
-            ApiKey::from_plain(raw.name, plain, scopes)
+            ApiKey::from_plain(raw.name, plain.expose(), scopes)
         }
         KeyMaterial::Hash(hash) => ApiKey::from_hash(raw.name, hash, scopes),
     };

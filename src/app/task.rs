@@ -41,7 +41,7 @@ impl CheckTask {
             if windows.is_empty() {
                 return Ok(());
             }
-            windows.reach()
+            windows.longest()
         };
         let mut past: Vec<RunResult> = Vec::new();
         let mut page = Page { limit: 1000, cursor: None };
@@ -63,7 +63,7 @@ impl CheckTask {
             facts: &run.facts,
         });
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.refill(runs, self.shared.clock.now());
+        windows.refill(self.shared.clock.now(), runs);
         Ok(())
     }
 

@@ -10,6 +10,6 @@ pub use checks::{RawCheck, RawSchedule, read_check_files, read_checks, read_file
 pub use daemon::{
     ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, RawRoute, Settings, read_settings,
 };
-pub use interpolate::Interpolator;
+pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile, nearest};
 pub use section::{Section, parse_duration};

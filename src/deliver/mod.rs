@@ -7,10 +7,12 @@ pub mod mailbox;
 pub mod outbox;
 pub mod support;
 
+use crate::clock::Clock;
 use crate::config::Section;
 use crate::model::{Format, Message, OptionDoc};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A place that notices go to.
@@ -48,8 +50,29 @@ pub enum Outcome {
 /// What channels share.
 #[derive(Clone, Debug)]
 pub struct Net {
-    /// The client for everything that speaks HTTP.
+    /// The client for everything that speaks HTTP. It does not follow redirects: a moved address
+    /// is for a person to look at, and a redirected POST would arrive without its body.
     pub http: reqwest::Client,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Net {
+    /// What channels share, made once at start.
+    ///
+    /// # Errors
+    ///
+    /// If the machine has no usable TLS settings.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("watchbell/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(2)
+            .build()?;
+        Ok(Self { http, clock })
+    }
 }
 
 /// A kind of channel: all that is known about it, in one place.

@@ -1,14 +1,31 @@
 //! What is kept: results, the state of each check, incidents and the outbox.
+//!
+//! [`Store`] is the contract, [`sqlite`] keeps it; [`writer`] is the one task that writes, and
+//! [`retention`] forgets what is too old.
+
+mod cells;
+#[cfg(test)]
+mod contract;
+mod cursor;
+pub mod retention;
+pub mod sqlite;
+pub mod writer;
+
+pub use retention::Retention;
+pub use sqlite::SqliteStore;
+pub use writer::{Committed, StoreHealth, Writer};
 
 use crate::model::{CheckState, Incident, Name, Notice, NoticeState, RunResult, Timestamp};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::path::PathBuf;
 
 /// Where history lives. Every implementation passes the same contract tests.
 #[async_trait]
 pub trait Store: Send + Sync + Debug {
     /// Writes all of `batch` or nothing of it, durably: once this returns, a crash of the daemon
-    /// or the machine does not undo it.
+    /// or the machine does not undo it. Writing a batch again changes nothing, so a commit whose
+    /// outcome is not known can be repeated.
     async fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// What the daemon needs in order to go on where it was: every check's state, and the notices
@@ -35,26 +52,29 @@ pub trait Store: Send + Sync + Debug {
         page: &Page,
     ) -> Result<Paged<Notice>, StoreError>;
 
-    /// Deletes up to `at_most` results older than `before`, the oldest first, in one short
-    /// transaction. Gives how many it deleted; fewer than `at_most` means that it is done.
+    /// Deletes up to `at_most` results older than `before`, of each check the oldest first, in one
+    /// short transaction. Gives how many it deleted; fewer than `at_most` means that it is done.
     async fn forget_results(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
 
-    /// Deletes up to `at_most` incidents resolved before `before`, and the notices about them that
-    /// are no longer owed.
+    /// Deletes up to `at_most` incidents resolved before `before`, and the notices that are about
+    /// no incident any more. Owed notices stay, and with them what they are about. Gives how many
+    /// it deleted of whichever were more; fewer than `at_most` means that it is done.
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// What one transaction writes. Everything but the results replaces what stands under its key.
+/// What one transaction writes. Everything replaces what stands under its key (of a result: its
+/// check and time); of two items with one key the later one stays.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// New results.
     pub results: Vec<RunResult>,
     /// The states of checks.
     pub states: Vec<(Name, CheckState)>,
-    /// Checks whose state is to be dropped; their results stay until they are too old.
+    /// Checks whose state is to be dropped, unless `states` has a new one; their results stay
+    /// until they are too old.
     pub removed: Vec<Name>,
     /// Incidents, open or resolved.
     pub incidents: Vec<Incident>,
@@ -65,16 +85,24 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-            && self.states.is_empty()
-            && self.removed.is_empty()
-            && self.incidents.is_empty()
-            && self.notices.is_empty()
+        self.len() == 0
+    }
+
+    /// How many items there are to write.
+    pub fn len(&self) -> usize {
+        self.results.len()
+            + self.states.len()
+            + self.removed.len()
+            + self.incidents.len()
+            + self.notices.len()
     }
 
     /// Adds what came after this batch. A later state, incident or notice replaces an earlier one.
     pub fn append(&mut self, later: Self) {
         self.results.extend(later.results);
+        if !later.removed.is_empty() {
+            self.states.retain(|(name, _)| !later.removed.contains(name));
+        }
         self.states.extend(later.states);
         self.removed.extend(later.removed);
         self.incidents.extend(later.incidents);
@@ -89,6 +117,8 @@ pub struct Saved {
     pub states: Vec<(Name, CheckState)>,
     /// The notices that still matter, oldest first.
     pub notices: Vec<Notice>,
+    /// What could not be read, and was left out so that the rest can go on.
+    pub unreadable: Vec<String>,
 }
 
 /// Which piece of a list is wanted.
@@ -132,6 +162,27 @@ pub struct NoticeFilter {
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no database at that place, and none can be made.
+    #[error("the database {} cannot be opened: {why}", path.display())]
+    Open {
+        /// Where it is meant to be.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The schema is one that this version does not know.
+    #[error(
+        "the database {place} was written by a newer Watchbell (its schema is {found}, this \
+         version knows {known}): start that version again, or restore a backup from before"
+    )]
+    Newer {
+        /// The file, or the server and its database.
+        place: String,
+        /// The version of the schema there.
+        found: i64,
+        /// The newest version of the schema that is known here.
+        known: i64,
+    },
     /// The database refused or could not be reached.
     #[error("the store failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -149,4 +200,18 @@ pub enum StoreError {
     /// A cursor that no list of this store gave out.
     #[error("`{0}` is not a cursor of this list")]
     Cursor(String),
+}
+
+impl StoreError {
+    /// Whether what was to be written is to blame and not the store, so that trying the same
+    /// again would fail again.
+    pub fn is_about_data(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Encode(_)) => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.kind() != sqlx::error::ErrorKind::Other || sqlite::is_about_data(&**error)
+            }
+            _ => false,
+        }
+    }
 }

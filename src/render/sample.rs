@@ -56,6 +56,23 @@ pub fn incidents() -> Vec<Incident> {
     vec![full, bare, over]
 }
 
+/// What a check of a hostile server may say, in every place where text from outside may stand.
+#[cfg(test)]
+pub fn hostile() -> Incident {
+    let evil = "<!channel> @everyone @here <script>alert(1)</script> **bold** `code` _u_ \
+                [x](https://evil.example) &amp; </b></a> \"quoted\" \\ \r\nBcc: all@example.org\r\n\
+                \u{200b}\u{202e}desrever\u{2066} \u{1b}[31mred\u{7} 🔥👩‍🚒 ||spoiler|| ~~gone~~ ";
+    let long = evil.repeat(10_000 / evil.chars().count() + 1);
+    let mut incident = incidents().remove(0);
+    incident.reasons = vec![long.clone(); 40];
+    incident.labels = (0..100).map(|index| (format!("{evil}{index}"), long.clone())).collect();
+    incident.runbook = Some(format!("javascript:{long}"));
+    incident.acknowledged = Some(long.clone());
+    incident.check = long.clone().into();
+    incident.kind = long;
+    incident
+}
+
 /// Gives `each` a sample letter of every sort.
 pub(super) fn letters<E>(mut each: impl FnMut(&Letter<'_>) -> Result<(), E>) -> Result<(), E> {
     let incidents = incidents();

@@ -306,25 +306,9 @@ fn a_digest_lists_the_worst_first_and_counts_the_rest() {
     assert_eq!(lines[20], "… and 80 more");
 }
 
-/// What a check of a hostile server may say.
-fn hostile() -> Incident {
-    let evil = "<!channel> @everyone @here <script>alert(1)</script> **bold** `code` _u_ \
-                [x](https://evil.example) &amp; </b></a> \"quoted\" \\ \r\nBcc: all@example.org\r\n\
-                \u{200b}\u{202e}desrever\u{2066} \u{1b}[31mred\u{7} 🔥👩‍🚒 ||spoiler|| ~~gone~~ ";
-    let long = evil.repeat(10_000 / evil.chars().count() + 1);
-    let mut incident = sample::incidents().remove(0);
-    incident.reasons = vec![long.clone(); 40];
-    incident.labels = (0..100).map(|index| (format!("{evil}{index}"), long.clone())).collect();
-    incident.runbook = Some(format!("javascript:{long}"));
-    incident.acknowledged = Some(long.clone());
-    incident.check = long.clone().into();
-    incident.kind = long;
-    incident
-}
-
 #[test]
 fn hostile_text_stays_text_in_every_format() {
-    let incident = hostile();
+    let incident = sample::hostile();
     for (source, format) in ALL {
         for what in [What::Opened, What::Worsened, What::Improved, What::Digest, What::Test] {
             let Rendered { title, text, html, .. } =
@@ -378,7 +362,10 @@ fn what_is_wrong_with_a_template_is_found_when_it_is_loaded() {
             "{% block title %} {% endblock %}{% block text %}{% endblock %}",
             Format::Plain,
         ),
-        compile_error("{% block title %}{{ incident.labels.team }}{% endblock %}", Format::Plain),
+        compile_error(
+            "{% block title %}{{ incident.labels.team }}{% endblock %}{% block text %}{% endblock %}",
+            Format::Plain,
+        ),
     ];
     insta::assert_snapshot!(errors.join("\n"), @r#"
     alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)

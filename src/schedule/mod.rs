@@ -2,3 +2,6 @@
 
 pub mod plan;
 pub mod run;
+
+pub use plan::Cadence;
+pub use run::{Finished, Job, Scheduler, Task, spawn};

@@ -1,0 +1,140 @@
+use super::{Exit, output};
+use crate::check::{Kind, kinds as checks};
+use crate::config::nearest;
+use crate::deliver::{ChannelKind, kinds as channels};
+use crate::model::{FactSpec, OptionDoc};
+use anyhow::bail;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+#[derive(Args, Debug)]
+pub struct KindsArgs {
+    /// A kind of check or channel to show all about
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &KindsArgs) -> anyhow::Result<Exit> {
+    let Some(name) = &args.name else {
+        return list(args.json);
+    };
+    let check = checks::find(name);
+    let channel = channels::find(name);
+    if check.is_none() && channel.is_none() {
+        let known = checks::ALL.iter().map(|kind| kind.name);
+        let known = known.chain(channels::ALL.iter().map(|kind| kind.name));
+        match nearest(name, known) {
+            Some(near) => bail!("there is no kind `{name}`; did you mean `{near}`?"),
+            None => bail!("there is no kind `{name}` (`watchbell kinds` lists them)"),
+        }
+    }
+    if args.json {
+        return output::json(&match (check, channel) {
+            (Some(kind), _) => check_json(kind),
+            (None, Some(kind)) => channel_json(kind),
+            (None, None) => Json::Null,
+        })
+        .map(|()| Exit::Fine);
+    }
+    if let Some(kind) = check {
+        show_check(kind);
+    }
+    if let Some(kind) = channel {
+        show_channel(kind);
+    }
+    Ok(Exit::Fine)
+}
+
+fn list(as_json: bool) -> anyhow::Result<Exit> {
+    if as_json {
+        output::json(&json!({
+            "checks": checks::ALL.iter().map(|kind| check_json(kind)).collect::<Vec<_>>(),
+            "channels": channels::ALL.iter().map(|kind| channel_json(kind)).collect::<Vec<_>>(),
+        }))?;
+        return Ok(Exit::Fine);
+    }
+    let mut table = output::table(&["CHECK", "WHAT IT WATCHES"]);
+    for kind in checks::ALL {
+        table.add_row([kind.name, kind.summary]);
+    }
+    output::print(&table);
+    output::line("");
+    let mut table = output::table(&["CHANNEL", "WHERE IT DELIVERS"]);
+    for kind in channels::ALL {
+        table.add_row([kind.name, kind.summary]);
+    }
+    output::print(&table);
+    output::line("\n`watchbell kinds NAME` shows options, facts and an example.");
+    Ok(Exit::Fine)
+}
+
+fn show_check(kind: &Kind) {
+    output::line(&format!("{}: {}\n", kind.name, kind.summary));
+    show_options(&format!("[check.{}]", kind.name), kind.options);
+    output::line("\nFacts for conditions");
+    let mut table = output::table(&["FACT", "TYPE", "UNIT", "WHAT IT SAYS"]);
+    for fact in kind.all_facts() {
+        table.add_row([fact.name, fact.ty.cel_name(), fact.unit, fact.summary]);
+    }
+    output::print(&table);
+    output::line(&format!("\nExample\n\n{}", kind.example.trim()));
+}
+
+fn show_channel(kind: &ChannelKind) {
+    output::line(&format!("{}: {}\n", kind.name, kind.summary));
+    show_options(&format!("[channel.{}]", kind.name), kind.options);
+    output::line(&format!("\nExample\n\n{}", kind.example.trim()));
+}
+
+fn show_options(title: &str, options: &[OptionDoc]) {
+    output::line(&format!("Options of {title}"));
+    let mut table = output::table(&["OPTION", "TYPE", "DEFAULT", "WHAT IT DOES"]);
+    for option in options {
+        table.add_row([option.name, option.ty, option.default, option.summary]);
+    }
+    output::print(&table);
+}
+
+fn check_json(kind: &Kind) -> Json {
+    json!({
+        "name": kind.name,
+        "summary": kind.summary,
+        "options": options_json(kind.options),
+        "facts": kind.all_facts().map(fact_json).collect::<Vec<_>>(),
+        "example": kind.example,
+    })
+}
+
+fn channel_json(kind: &ChannelKind) -> Json {
+    json!({
+        "name": kind.name,
+        "summary": kind.summary,
+        "options": options_json(kind.options),
+        "example": kind.example,
+    })
+}
+
+fn options_json(options: &[OptionDoc]) -> Json {
+    let one = |option: &OptionDoc| {
+        json!({
+            "name": option.name,
+            "type": option.ty,
+            "default": option.default,
+            "summary": option.summary,
+        })
+    };
+    options.iter().map(one).collect()
+}
+
+fn fact_json(fact: &FactSpec) -> Json {
+    json!({
+        "name": fact.name,
+        "type": fact.ty.cel_name(),
+        "unit": fact.unit,
+        "summary": fact.summary,
+        "kept": fact.kept,
+    })
+}

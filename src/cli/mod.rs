@@ -1,0 +1,118 @@
+//! The command line: one file a subcommand.
+
+mod check;
+mod kinds;
+mod log;
+mod notify;
+mod output;
+mod remote;
+mod run;
+mod status;
+mod validate;
+
+use crate::model::Status;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// How a command ended, as scripts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Fine,
+    /// Something is degraded.
+    Degraded,
+    /// Something is down, or the configuration is invalid.
+    Down,
+    /// It is unknown, or the command could not do its work.
+    Unknown,
+}
+
+impl Exit {
+    /// The exit for the worst of `statuses`: down counts for more than unknown.
+    pub fn of(statuses: impl IntoIterator<Item = Status>) -> Self {
+        let rank = |status: &Status| match status {
+            Status::Up => 0,
+            Status::Degraded => 1,
+            Status::Unknown => 2,
+            Status::Down => 3,
+        };
+        match statuses.into_iter().max_by_key(rank) {
+            None | Some(Status::Up) => Self::Fine,
+            Some(Status::Degraded) => Self::Degraded,
+            Some(Status::Unknown) => Self::Unknown,
+            Some(Status::Down) => Self::Down,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Degraded => 1,
+            Self::Down => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
+/// Watches services, and tells people when something breaks and when it is well again.
+#[derive(Debug, Parser)]
+#[command(name = "watchbell", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run(run::RunArgs),
+    /// Check the configuration, and say all that is wrong with it
+    Validate(validate::ValidateArgs),
+    /// Run checks once, here and now, and print their verdicts
+    Check(check::CheckArgs),
+    /// Ask a running daemon how everything is
+    Status(status::StatusArgs),
+    /// Try a channel out
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    /// List the kinds of checks and channels, or show all about one
+    Kinds(kinds::KindsArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+struct ConfigArgs {
+    /// The daemon's configuration file
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "WATCHBELL_CONFIG",
+        default_value = "/etc/watchbell/daemon.toml"
+    )]
+    config: PathBuf,
+}
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::app::install_crypto();
+    let outcome = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Notify(command) => notify::run(&command),
+        Command::Kinds(args) => kinds::run(&args),
+    };
+    let exit = outcome.unwrap_or_else(|error| {
+        output::error(&format!("{error:#}"));
+        Exit::Unknown
+    });
+    ExitCode::from(exit.code())
+}
+
+/// A runtime for commands that do little.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

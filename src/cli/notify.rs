@@ -1,0 +1,124 @@
+use super::{ConfigArgs, Exit, output, runtime};
+use crate::app::plan::{self, LoadOptions, PlannedChannel};
+use crate::app::{compose, net};
+use crate::clock::{Clock, System};
+use crate::config::nearest;
+use crate::deliver::Outcome;
+use crate::model::{Name, Notice, NoticeState, What};
+use anyhow::{anyhow, bail};
+use chrono_tz::Tz;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::sync::Arc;
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send a marked test alert, and say what the channel answered
+    Test(TestArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    channel: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
+    let NotifyCommand::Test(args) = command;
+    let plan = match plan::load(&args.config.config, LoadOptions::default()) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            for problem in problems {
+                output::note(&problem.to_string());
+            }
+            return Ok(Exit::Down);
+        }
+    };
+    let Some(channel) = plan.channels.iter().find(|known| *known.name == *args.channel) else {
+        let names = plan.channels.iter().map(|channel| &*channel.name);
+        let name = &args.channel;
+        match nearest(name, names.clone()) {
+            Some(near) => bail!("there is no channel `{name}`; did you mean `{near}`?"),
+            None => {
+                let all: Vec<&str> = names.collect();
+                bail!("there is no channel `{name}` (there is: {})", all.join(", "))
+            }
+        }
+    };
+    let answers = runtime()?.block_on(test(channel, &plan.name, plan.time_zone))?;
+    let accepted = answers.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
+    if args.json {
+        let list: Vec<_> = answers
+            .iter()
+            .map(|(recipient, outcome)| {
+                let (answer, why) = words(outcome);
+                json!({ "channel": args.channel, "recipient": recipient, "answer": answer, "why": why })
+            })
+            .collect();
+        output::json(&list)?;
+    } else {
+        for (recipient, outcome) in &answers {
+            let to = if recipient.is_empty() { &args.channel } else { recipient };
+            let (answer, why) = words(outcome);
+            output::line(&match why {
+                Some(why) => format!("{to}: {answer}: {why}"),
+                None => format!("{to}: {answer}"),
+            });
+        }
+    }
+    Ok(if accepted { Exit::Fine } else { Exit::Unknown })
+}
+
+async fn test(
+    planned: &PlannedChannel,
+    daemon: &Name,
+    zone: Tz,
+) -> anyhow::Result<Vec<(String, Outcome)>> {
+    let clock: Arc<dyn Clock> = Arc::new(System::start());
+    let net = net(Arc::clone(&clock)).map_err(|error| anyhow!(error))?;
+    let mut answers = Vec::new();
+    for recipient in planned.channel.recipients() {
+        let now = clock.wall();
+        let notice = Notice {
+            id: ulid::Ulid::new().to_string(),
+            what: What::Test,
+            channel: planned.name.clone(),
+            recipient: recipient.clone(),
+            incidents: Vec::new(),
+            state: NoticeState::Pending,
+            held_because: None,
+            digest: None,
+            attempts: 0,
+            last_error: None,
+            at: now,
+            due_at: now,
+            sent_at: None,
+            urgent: false,
+        };
+        let message = compose(&planned.renderer, &notice, daemon, zone, now);
+        let sending = planned.channel.send(&net, &message);
+        let outcome = match tokio::time::timeout(planned.timeout, sending).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => {
+                let span = humantime::format_duration(planned.timeout);
+                Outcome::Retry { after: None, why: format!("no answer within {span}") }
+            }
+        };
+        answers.push((recipient, outcome));
+    }
+    Ok(answers)
+}
+
+fn words(outcome: &Outcome) -> (&'static str, Option<&str>) {
+    match outcome {
+        Outcome::Accepted => ("accepted", None),
+        Outcome::Retry { why, .. } => ("not accepted now", Some(why)),
+        Outcome::Rejected { why } => ("rejected", Some(why)),
+    }
+}

@@ -1,0 +1,71 @@
+//! How answers look: tables, colours on a terminal only, JSON on request.
+
+use crate::model::Status;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use owo_colors::{OwoColorize, Stream};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// Prints `text` and a newline. A reader that went away, such as `head`, is no error.
+pub fn line(text: &str) {
+    // There is nobody left to tell.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints `value` as JSON.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Says on standard error what went wrong.
+pub fn error(text: &str) {
+    let word = "error:".if_supports_color(Stream::Stderr, |word| word.red()).to_string();
+    // There is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{word} {text}");
+}
+
+/// Says something on standard error.
+pub fn note(text: &str) {
+    // There is nobody left to tell.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Whether standard output takes colours.
+pub fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// A table that fits the terminal.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if colours() {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table
+}
+
+/// Prints a table without the blanks at the ends of its lines.
+pub fn print(table: &Table) {
+    for row in table.lines() {
+        line(row.trim_end());
+    }
+}
+
+/// A status in its colour.
+pub fn status(status: Status) -> Cell {
+    let cell = Cell::new(status.as_str());
+    if !colours() {
+        return cell;
+    }
+    cell.fg(match status {
+        Status::Up => Color::Green,
+        Status::Degraded => Color::Yellow,
+        Status::Down => Color::Red,
+        Status::Unknown => Color::DarkGrey,
+    })
+}

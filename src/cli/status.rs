@@ -1,0 +1,58 @@
+use super::remote::RemoteArgs;
+use super::{Exit, output, runtime};
+use crate::model::Status;
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let remote = args.remote.remote()?;
+    let (daemon, mut checks) = runtime()?.block_on(async {
+        anyhow::Ok((remote.get("/api/v1/status").await?, remote.list("/api/v1/checks").await?))
+    })?;
+    checks.sort_by_key(|check| match status_of(check) {
+        Status::Down => 0,
+        Status::Unknown => 1,
+        Status::Degraded => 2,
+        Status::Up => 3,
+    });
+    let exit = Exit::of(checks.iter().map(status_of));
+    if args.json {
+        output::json(&json!({ "daemon": daemon, "checks": checks }))?;
+        return Ok(exit);
+    }
+    let mut table = output::table(&["CHECK", "KIND", "STATUS", "SINCE", "REASONS"]);
+    for check in &checks {
+        let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+        let reasons: Vec<&str> =
+            check["reasons"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        table.add_row([
+            text("name").into(),
+            text("kind").into(),
+            output::status(status_of(check)),
+            text("since").into(),
+            reasons.join("\n").into(),
+        ]);
+    }
+    output::print(&table);
+    output::line(&summary(&daemon, checks.len()));
+    Ok(exit)
+}
+
+fn status_of(check: &Json) -> Status {
+    check["status"].as_str().and_then(Status::from_word).unwrap_or(Status::Unknown)
+}
+
+fn summary(daemon: &Json, checks: usize) -> String {
+    let name = daemon["name"].as_str().unwrap_or("watchbell");
+    let version = daemon["version"].as_str().unwrap_or("?");
+    format!("{checks} checks; {name} runs watchbell {version}")
+}

@@ -1,0 +1,56 @@
+//! Forgetting what is too old, a little at a time.
+
+use super::{Store, StoreError};
+use crate::model::Timestamp;
+use std::time::Duration;
+
+/// How many rows one step deletes: a step is a transaction, and the writer waits for it.
+const STEP: u32 = 2000;
+/// What lies between two steps, so that whoever waits to write goes first.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Results, from the start of the run.
+    pub raw: Duration,
+    /// Incidents and their notices, from the resolution.
+    pub incidents: Duration,
+}
+
+/// What a sweep deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Results.
+    pub results: u64,
+    /// Incidents, or notices where those were more.
+    pub incidents: u64,
+}
+
+/// Deletes all that is older than `keep` says, in small steps between which others can write.
+///
+/// What it deleted before an error stays deleted; the next sweep goes on from there.
+pub async fn sweep(
+    store: &dyn Store,
+    keep: &Retention,
+    now: Timestamp,
+) -> Result<Swept, StoreError> {
+    let mut swept = Swept::default();
+    loop {
+        let gone = store.forget_results(now.before(keep.raw), STEP).await?;
+        swept.results += gone;
+        if gone < u64::from(STEP) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    loop {
+        let gone = store.forget_incidents(now.before(keep.incidents), STEP).await?;
+        swept.incidents += gone;
+        if gone < u64::from(STEP) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(swept)
+}

@@ -1,0 +1,188 @@
+use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
+use crate::record::cursor::{Cursor, List};
+use crate::record::{IncidentFilter, NoticeFilter, Page, Paged, Saved, StoreError, cells};
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Row as _};
+
+/// What a start needs to know. A row that cannot be read is named and left out: watching goes on
+/// with the others.
+pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved, StoreError> {
+    let mut saved = Saved::default();
+    let states: Vec<(String, String)> = sqlx::query_as(
+        "SELECT c.name, s.body FROM states s JOIN checks c ON c.id = s.check_id ORDER BY c.id",
+    )
+    .fetch_all(readers)
+    .await?;
+    for (name, body) in states {
+        match cells::decode(&body, || format!("the state of check {name}")) {
+            Ok(state) => saved.states.push((name.into(), state)),
+            Err(error) => saved.unreadable.push(error.to_string()),
+        }
+    }
+    let notices: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, body FROM notices WHERE id IN ( \
+             SELECT id FROM notices WHERE state IN (?, ?) \
+             UNION SELECT id FROM notices WHERE sent_at >= ? \
+             UNION SELECT n.notice_id FROM incidents i \
+                 JOIN notice_incidents n ON n.incident_id = i.id WHERE i.resolved_at IS NULL \
+         ) ORDER BY at, id",
+    )
+    .bind(NoticeState::Pending.as_str())
+    .bind(NoticeState::Held.as_str())
+    .bind(since.as_millis())
+    .fetch_all(readers)
+    .await?;
+    for (id, body) in notices {
+        match cells::decode(&body, || format!("notice {id}")) {
+            Ok(notice) => saved.notices.push(notice),
+            Err(error) => saved.unreadable.push(error.to_string()),
+        }
+    }
+    Ok(saved)
+}
+
+/// The results of a check, newest first.
+pub(super) async fn results(
+    readers: &SqlitePool,
+    check: &str,
+    page: &Page,
+) -> Result<Paged<RunResult>, StoreError> {
+    let before = match &page.cursor {
+        Some(text) => Cursor::decode(List::Results, text)?.at.as_millis(),
+        // No clock gets there, so nothing is lost by leaving out this one millisecond.
+        None => i64::MAX,
+    };
+    let rows = sqlx::query(
+        "SELECT r.at, r.status, r.latency_us, r.reasons, s.names, r.facts \
+         FROM results r LEFT JOIN shapes s ON s.id = r.shape_id \
+         WHERE r.check_id = (SELECT id FROM checks WHERE name = ?) AND r.at < ? \
+         ORDER BY r.at DESC LIMIT ?",
+    )
+    .bind(check)
+    .bind(before)
+    .bind(limit(page) + 1)
+    .fetch_all(readers)
+    .await?;
+    let name = Name::from(check);
+    let items = rows.iter().map(|row| result(&name, row)).collect::<Result<Vec<_>, _>>()?;
+    Ok(paged(items, page, List::Results, |last| Cursor { at: last.at, id: String::new() }))
+}
+
+/// Incidents, newest first.
+pub(super) async fn incidents(
+    readers: &SqlitePool,
+    filter: &IncidentFilter,
+    page: &Page,
+) -> Result<Paged<Incident>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT id, body FROM incidents WHERE TRUE");
+    match filter.open {
+        Some(true) => query.push(" AND resolved_at IS NULL"),
+        Some(false) => query.push(" AND resolved_at IS NOT NULL"),
+        None => &mut query,
+    };
+    if let Some(check) = &filter.check {
+        query.push(" AND check_name = ").push_bind(check.as_str());
+    }
+    if let Some(text) = &page.cursor {
+        let cursor = Cursor::decode(List::Incidents, text)?;
+        query.push(" AND (opened_at, id) < (").push_bind(cursor.at.as_millis());
+        query.push(", ").push_bind(cursor.id).push(")");
+    }
+    query.push(" ORDER BY opened_at DESC, id DESC LIMIT ").push_bind(limit(page) + 1);
+    let rows = query.build().fetch_all(readers).await?;
+    let items = bodies(&rows, "incident")?;
+    Ok(paged(items, page, List::Incidents, |last: &Incident| Cursor {
+        at: last.opened_at,
+        id: last.id.clone(),
+    }))
+}
+
+/// One incident.
+pub(super) async fn incident(
+    readers: &SqlitePool,
+    id: &str,
+) -> Result<Option<Incident>, StoreError> {
+    let row = sqlx::query("SELECT id, body FROM incidents WHERE id = ?")
+        .bind(id)
+        .fetch_optional(readers)
+        .await?;
+    row.map(|row| body(&row, "incident")).transpose()
+}
+
+/// Notices, newest first.
+pub(super) async fn notices(
+    readers: &SqlitePool,
+    filter: &NoticeFilter,
+    page: &Page,
+) -> Result<Paged<Notice>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT id, body FROM notices WHERE TRUE");
+    if let Some(state) = filter.state {
+        query.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(channel) = &filter.channel {
+        query.push(" AND channel = ").push_bind(channel.as_str());
+    }
+    if let Some(incident) = &filter.incident {
+        query
+            .push(" AND id IN (SELECT notice_id FROM notice_incidents WHERE incident_id = ")
+            .push_bind(incident.as_str())
+            .push(")");
+    }
+    if let Some(text) = &page.cursor {
+        let cursor = Cursor::decode(List::Notices, text)?;
+        query.push(" AND (at, id) < (").push_bind(cursor.at.as_millis());
+        query.push(", ").push_bind(cursor.id).push(")");
+    }
+    query.push(" ORDER BY at DESC, id DESC LIMIT ").push_bind(limit(page) + 1);
+    let rows = query.build().fetch_all(readers).await?;
+    let items = bodies(&rows, "notice")?;
+    Ok(paged(items, page, List::Notices, |last: &Notice| Cursor {
+        at: last.at,
+        id: last.id.clone(),
+    }))
+}
+
+fn limit(page: &Page) -> i64 {
+    i64::from(page.limit.clamp(1, 1000))
+}
+
+/// Cuts off the one item too many that was asked for, which tells whether there is more.
+fn paged<T>(mut items: Vec<T>, page: &Page, list: List, place: impl Fn(&T) -> Cursor) -> Paged<T> {
+    let limit = usize::try_from(limit(page)).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| place(last).encode(list));
+    Paged { items, next }
+}
+
+fn bodies<T: DeserializeOwned>(rows: &[SqliteRow], what: &str) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(|row| body(row, what)).collect()
+}
+
+fn body<T: DeserializeOwned>(row: &SqliteRow, what: &str) -> Result<T, StoreError> {
+    let id: &str = row.try_get(0)?;
+    cells::decode(row.try_get(1)?, || format!("{what} {id}"))
+}
+
+fn result(check: &Name, row: &SqliteRow) -> Result<RunResult, StoreError> {
+    let at = Timestamp::from_millis(row.try_get(0)?);
+    let place = || format!("the result of check {check} at {at}");
+    let code = row.try_get(1)?;
+    let status = cells::status_from_code(code).ok_or_else(|| StoreError::Unreadable {
+        place: place(),
+        why: format!("{code} is no status"),
+    })?;
+    let reasons = match row.try_get::<Option<&str>, _>(3)? {
+        Some(text) => cells::decode(text, place)?,
+        None => Vec::new(),
+    };
+    Ok(RunResult {
+        check: Name::clone(check),
+        at,
+        status,
+        latency_ms: cells::from_micros(row.try_get(2)?),
+        reasons,
+        facts: cells::decode_facts(row.try_get(4)?, row.try_get(5)?, place)?,
+    })
+}

@@ -1,0 +1,375 @@
+//! The one task that writes to the store. Nobody waits for a disk but it.
+//!
+//! What is to be written gathers in an inbox, where a later state, incident or notice takes the
+//! place of an earlier one; the task empties the inbox into one transaction at a time. While the
+//! store fails, the inbox simply is not emptied.
+
+mod inbox;
+#[cfg(test)]
+mod tests;
+
+use super::{Batch, Store, StoreError};
+use crate::clock::Clock;
+use crate::model::{CheckState, Name, Notice, RunResult, Timestamp};
+use inbox::{Inbox, Ticket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// An ordinary result is written at most this long after it was recorded, while the store is well.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How long ordinary results gather; what is left of [`FLUSH_EVERY`] is for the writing itself.
+const GATHER: Duration = Duration::from_millis(750);
+/// A commit that takes longer counts as failed; it may yet succeed, and is repeated harmlessly.
+const COMMIT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the store is left alone after a failure.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How long the last writing before the end may take.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Gives what is to be kept to the task that writes. Cheap to clone; when the last clone goes, the
+/// task writes what is left and ends.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    link: Arc<Link>,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is written; no crash undoes it.
+    Durable,
+    /// It is in memory only, since the store fails; it is written when the store is back.
+    Waiting,
+}
+
+/// How the store is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It takes what it is given.
+    #[default]
+    Ok,
+    /// It does not; all goes on in memory.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// In the store's words.
+        why: String,
+        /// Results that wait in memory.
+        waiting_results: usize,
+        /// Results that found no room since it began to fail, and are lost.
+        dropped_results: u64,
+    },
+}
+
+/// What is done with the notices of a batch that is to be announced. It must not block.
+pub type Announce = Box<dyn Fn(Vec<Notice>) + Send>;
+
+/// Starts the task that writes.
+///
+/// `announce` is called from that task, in the order of the commits. The handle ends once a
+/// [`Writer::stop`] (or the end of the last writer) is followed up.
+pub fn spawn(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    announce: Announce,
+    health: watch::Sender<StoreHealth>,
+) -> (Writer, JoinHandle<()>) {
+    let shared = Arc::new(Shared::default());
+    let task = Task { shared: Arc::clone(&shared), store, clock, announce, health, failing: None };
+    (Writer { link: Arc::new(Link(shared)) }, tokio::spawn(task.run()))
+}
+
+impl Writer {
+    /// Keeps an ordinary result and the state of its check, to be written within
+    /// [`FLUSH_EVERY`]. Never waits: when there is no room left the oldest result is dropped and
+    /// counted (see [`Writer::dropped`]); the newest state of each check is always kept.
+    pub fn record(&self, result: RunResult, state: (Name, CheckState)) {
+        let mut inbox = self.link.0.inbox();
+        if inbox.ended {
+            self.link.0.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let wake = inbox.record(result, state);
+        let dropped = inbox.take_dropped();
+        drop(inbox);
+        self.link.0.dropped.fetch_add(dropped, Ordering::Relaxed);
+        if wake {
+            self.link.0.wake.notify_one();
+        }
+    }
+
+    /// Hands over a batch that must be durable at once. It takes its place in the order of commits
+    /// with this very call, not when the future is first polled, and is written also if the future
+    /// is dropped.
+    ///
+    /// What was recorded before is written with it or before it (a backlog of results, after the
+    /// store was away, may follow it). With `announce`, its notices go to the callback once it is
+    /// written, or once it is clear that the store fails: people are told either way.
+    pub fn commit(
+        &self,
+        batch: Batch,
+        announce: bool,
+    ) -> impl Future<Output = Committed> + Send + use<> {
+        let (done, outcome) = oneshot::channel();
+        let mut inbox = self.link.0.inbox();
+        if !inbox.ended {
+            let announce = if announce { batch.notices.clone() } else { Vec::new() };
+            inbox.commit(batch, Ticket { announce, done });
+            let dropped = inbox.take_dropped();
+            drop(inbox);
+            self.link.0.dropped.fetch_add(dropped, Ordering::Relaxed);
+            self.link.0.wake.notify_one();
+        }
+        async move { outcome.await.unwrap_or(Committed::Waiting) }
+    }
+
+    /// How many results were lost since the start, for want of room or because the store refused
+    /// them.
+    pub fn dropped(&self) -> u64 {
+        self.link.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Lets the task write what is left, for a few seconds at most, and end.
+    pub fn stop(&self) {
+        self.link.0.close();
+    }
+}
+
+/// Tells the task when nobody is left who could give it anything.
+#[derive(Debug)]
+struct Link(Arc<Shared>);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Notify,
+    dropped: AtomicU64,
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.inbox().closed = true;
+        self.wake.notify_one();
+    }
+}
+
+/// What is known of a failure that lasts.
+struct Failing {
+    since: Timestamp,
+    /// [`Shared::dropped`] when it began.
+    dropped_before: u64,
+}
+
+/// What the task does next.
+enum Turn {
+    Write,
+    Stop,
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    announce: Announce,
+    health: watch::Sender<StoreHealth>,
+    failing: Option<Failing>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Turn::Write = self.next().await {
+            self.write().await;
+        }
+        if timeout(STOP_WITHIN, self.drain()).await.is_err() {
+            tracing::error!("the store did not take what was left to write; it is lost");
+        }
+        let mut inbox = self.shared.inbox();
+        inbox.ended = true;
+        inbox.clear();
+    }
+
+    /// Waits until there is something to do.
+    async fn next(&mut self) -> Turn {
+        let pause = if self.failing.is_some() { RETRY_EVERY } else { GATHER };
+        while self.shared.inbox().is_empty() {
+            if self.shared.inbox().closed {
+                return Turn::Stop;
+            }
+            self.shared.wake.notified().await;
+        }
+        let enough = sleep(pause);
+        tokio::pin!(enough);
+        loop {
+            let (closed, urgent) = {
+                let inbox = self.shared.inbox();
+                (inbox.closed, inbox.is_urgent())
+            };
+            if closed {
+                return Turn::Stop;
+            }
+            if self.failing.is_some() {
+                self.release_tickets();
+            } else if urgent {
+                return Turn::Write;
+            }
+            tokio::select! {
+                () = &mut enough => return Turn::Write,
+                () = self.shared.wake.notified() => {}
+            }
+        }
+    }
+
+    /// Writes what is in the inbox, or as much of it as makes one transaction.
+    async fn write(&mut self) {
+        if self.failing.is_some() {
+            // Nobody waits for a store that may hang; and what comes during the attempt is
+            // announced at once, which must not overtake what came before.
+            self.release_tickets();
+        }
+        let (batch, tickets) = self.shared.inbox().take();
+        let mut parts = vec![batch];
+        parts.retain(|part| !part.is_empty());
+        let mut outcome = Committed::Durable;
+        while let Some(part) = parts.pop() {
+            match self.attempt(&part).await {
+                Ok(()) => self.recovered(),
+                Err(Failure::Data(why)) => match inbox::split(part) {
+                    Ok((first, second)) => parts.extend([second, first]),
+                    Err(item) => self.give_up(&item, &why),
+                },
+                Err(Failure::Store(why)) => {
+                    parts.push(part);
+                    let mut inbox = self.shared.inbox();
+                    // The last part is the earliest one.
+                    parts.drain(..).for_each(|part| inbox.put_back(part));
+                    let dropped = inbox.take_dropped();
+                    let waiting = inbox.waiting_results();
+                    drop(inbox);
+                    self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+                    self.failed(why, waiting);
+                    outcome = Committed::Waiting;
+                }
+            }
+        }
+        for ticket in tickets {
+            self.settle(ticket, outcome);
+        }
+    }
+
+    /// One try to write `batch`. While the store is known to fail, those who commit meanwhile do
+    /// not wait for the outcome.
+    async fn attempt(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let store = Arc::clone(&self.store);
+        let commit = timeout(COMMIT_WITHIN, store.commit(batch));
+        tokio::pin!(commit);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut commit => return match done {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(error)) => Err(Failure::from(error)),
+                    Err(_) => Err(Failure::Store(format!(
+                        "the store did not answer within {} s",
+                        COMMIT_WITHIN.as_secs()
+                    ))),
+                },
+                () = self.shared.wake.notified(), if self.failing.is_some() => {
+                    self.release_tickets();
+                }
+            }
+        }
+    }
+
+    fn release_tickets(&self) {
+        let tickets = self.shared.inbox().take_tickets();
+        for ticket in tickets {
+            self.settle(ticket, Committed::Waiting);
+        }
+    }
+
+    fn settle(&self, ticket: Ticket, outcome: Committed) {
+        if !ticket.announce.is_empty() {
+            (self.announce)(ticket.announce);
+        }
+        // Whoever committed may not care for the outcome.
+        let _ = ticket.done.send(outcome);
+    }
+
+    fn recovered(&mut self) {
+        let Some(failing) = self.failing.take() else { return };
+        let dropped = self.shared.dropped.load(Ordering::Relaxed) - failing.dropped_before;
+        tracing::info!(dropped_results = dropped, "the store works again");
+        self.health.send_replace(StoreHealth::Ok);
+    }
+
+    fn failed(&mut self, why: String, waiting_results: usize) {
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        if self.failing.is_none() {
+            tracing::error!(why, "the store fails; history waits in memory until it is back");
+        }
+        let failing = self
+            .failing
+            .get_or_insert_with(|| Failing { since: self.clock.wall(), dropped_before: dropped });
+        self.health.send_replace(StoreHealth::Failing {
+            since: failing.since,
+            why,
+            waiting_results,
+            dropped_results: dropped - failing.dropped_before,
+        });
+    }
+
+    /// Says goodbye to the one item that the store will never take, so that the rest can go on.
+    fn give_up(&self, item: &Batch, why: &str) {
+        tracing::error!(item = inbox::describe(item), why, "the store refuses an item; it is lost");
+        self.shared.dropped.fetch_add(item.results.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Writes until nothing is left, and ends.
+    async fn drain(&mut self) {
+        loop {
+            {
+                let mut inbox = self.shared.inbox();
+                if inbox.is_empty() {
+                    inbox.ended = true;
+                    return;
+                }
+            }
+            self.write().await;
+            if self.failing.is_some() {
+                sleep(RETRY_EVERY).await;
+            }
+        }
+    }
+}
+
+/// Why a try to write failed.
+enum Failure {
+    /// Something in the batch is to blame.
+    Data(String),
+    /// The store is to blame, so trying again may help.
+    Store(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_about_data() {
+            Self::Data(error.to_string())
+        } else {
+            Self::Store(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,186 @@
+use super::Committed;
+use crate::model::{CheckState, Incident, Name, Notice, RunResult};
+use crate::record::Batch;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use tokio::sync::oneshot;
+
+/// Results that wait for the store; past this the oldest are dropped.
+pub(super) const MAX_WAITING: usize = 100_000;
+/// Results in one transaction, so that it stays short.
+pub(super) const MAX_BATCH: usize = 10_000;
+
+/// What waits to be written, each thing once, in its latest form.
+///
+/// Results are bounded. Of the others there is one to each check, open incident and notice, and
+/// none of them may be lost.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    results: VecDeque<RunResult>,
+    /// `None` where the state is to be dropped.
+    states: HashMap<Name, Option<CheckState>>,
+    /// By id, and so in the order of time.
+    incidents: BTreeMap<String, Incident>,
+    notices: BTreeMap<String, Notice>,
+    tickets: Vec<Ticket>,
+    /// The latest taking left results behind, which waited long enough.
+    backlog: bool,
+    dropped: u64,
+    /// No more will come, or so it is meant; the task writes what there is and ends.
+    pub closed: bool,
+    /// The task is gone.
+    pub ended: bool,
+}
+
+/// Somebody who waits for a commit.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// The notices to announce.
+    pub announce: Vec<Notice>,
+    /// Where the outcome goes.
+    pub done: oneshot::Sender<Committed>,
+}
+
+impl Inbox {
+    /// Adds a result and a state, and tells whether the task has to hear of it.
+    pub fn record(&mut self, result: RunResult, (name, state): (Name, CheckState)) -> bool {
+        let was_empty = self.is_empty();
+        self.push(result);
+        self.states.insert(name, Some(state));
+        was_empty || self.results.len() == MAX_BATCH
+    }
+
+    /// Adds a batch that somebody waits for.
+    pub fn commit(&mut self, batch: Batch, ticket: Ticket) {
+        for result in batch.results {
+            self.push(result);
+        }
+        self.states.extend(batch.removed.into_iter().map(|name| (name, None)));
+        self.states.extend(batch.states.into_iter().map(|(name, state)| (name, Some(state))));
+        self.incidents.extend(batch.incidents.into_iter().map(|item| (item.id.clone(), item)));
+        self.notices.extend(batch.notices.into_iter().map(|item| (item.id.clone(), item)));
+        self.tickets.push(ticket);
+    }
+
+    /// Puts back what could not be written: it is older than all that is here.
+    pub fn put_back(&mut self, batch: Batch) {
+        for result in batch.results.into_iter().rev() {
+            if self.results.len() < MAX_WAITING {
+                self.results.push_front(result);
+            } else {
+                self.dropped += 1;
+            }
+        }
+        for name in batch.removed {
+            self.states.entry(name).or_insert(None);
+        }
+        for (name, state) in batch.states {
+            self.states.entry(name).or_insert(Some(state));
+        }
+        for incident in batch.incidents {
+            self.incidents.entry(incident.id.clone()).or_insert(incident);
+        }
+        for notice in batch.notices {
+            self.notices.entry(notice.id.clone()).or_insert(notice);
+        }
+    }
+
+    /// Takes what makes one transaction: everything, but of the results only so many. Those that
+    /// stay behind are the newest.
+    pub fn take(&mut self) -> (Batch, Vec<Ticket>) {
+        let results = if self.results.len() > MAX_BATCH {
+            self.results.drain(..MAX_BATCH).collect()
+        } else {
+            // The room goes along, so that a burst does not hold memory for ever.
+            Vec::from(std::mem::take(&mut self.results))
+        };
+        self.backlog = !self.results.is_empty();
+        let mut batch = Batch { results, ..Batch::default() };
+        for (name, state) in std::mem::take(&mut self.states) {
+            match state {
+                Some(state) => batch.states.push((name, state)),
+                None => batch.removed.push(name),
+            }
+        }
+        batch.incidents = std::mem::take(&mut self.incidents).into_values().collect();
+        batch.notices = std::mem::take(&mut self.notices).into_values().collect();
+        (batch, self.take_tickets())
+    }
+
+    /// Takes those who wait, and leaves what they wait for.
+    pub fn take_tickets(&mut self) -> Vec<Ticket> {
+        std::mem::take(&mut self.tickets)
+    }
+
+    /// How many results were dropped since this was last asked.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// How many results wait.
+    pub fn waiting_results(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Whether it should be written without gathering more.
+    pub fn is_urgent(&self) -> bool {
+        !self.tickets.is_empty() || self.backlog || self.results.len() >= MAX_BATCH
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+            && self.states.is_empty()
+            && self.incidents.is_empty()
+            && self.notices.is_empty()
+            && self.tickets.is_empty()
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        *self = Self { closed: self.closed, ended: self.ended, ..Self::default() };
+    }
+
+    fn push(&mut self, result: RunResult) {
+        if self.results.len() >= MAX_WAITING {
+            self.results.pop_front();
+            self.dropped += 1;
+        }
+        self.results.push_back(result);
+    }
+}
+
+/// Two halves of a batch, the earlier one first; a batch of one item comes back.
+pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Batch> {
+    fn take_some<T>(from: &mut Vec<T>, room: &mut usize) -> Vec<T> {
+        let some = from.len().min(*room);
+        *room -= some;
+        from.drain(..some).collect()
+    }
+    if batch.len() < 2 {
+        return Err(batch);
+    }
+    let mut room = batch.len() / 2;
+    let first = Batch {
+        results: take_some(&mut batch.results, &mut room),
+        removed: take_some(&mut batch.removed, &mut room),
+        states: take_some(&mut batch.states, &mut room),
+        incidents: take_some(&mut batch.incidents, &mut room),
+        notices: take_some(&mut batch.notices, &mut room),
+    };
+    Ok((first, batch))
+}
+
+/// What the one item of a batch is.
+pub(super) fn describe(item: &Batch) -> String {
+    let result = item.results.first().map(|it| format!("a result of check {}", it.check));
+    let state = || item.states.first().map(|(name, _)| format!("the state of check {name}"));
+    let incident = || item.incidents.first().map(|it| format!("incident {}", it.id));
+    let notice = || item.notices.first().map(|it| format!("notice {}", it.id));
+    let removed = || item.removed.first().map(|name| format!("the removal of check {name}"));
+    result
+        .or_else(state)
+        .or_else(incident)
+        .or_else(notice)
+        .or_else(removed)
+        .unwrap_or_else(|| "nothing".to_owned())
+}
