@@ -71,7 +71,6 @@ pub enum RunError {
 }
 
 /// A daemon that runs.
-#[derive(Debug)]
 pub struct Running {
     path: PathBuf,
     clock: Arc<dyn Clock>,
@@ -190,8 +189,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     };
     let stop_api = CancellationToken::new();
     let api_task = tokio::spawn(serve::serve(listener, api, stop_api.clone()));
-    let keep =
-        Retention { raw: plan.history.keep_raw, incidents: plan.history.keep_incidents };
+    let keep = Retention { raw: plan.history.keep_raw, incidents: plan.history.keep_incidents };
     let chores = housekeeping::start(Arc::clone(&store), Arc::clone(&clock), keep).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -437,4 +435,3 @@ async fn refill(tasks: &HashMap<Name, Arc<CheckTask>>, store: &dyn Store, now: T
         }
     }
 }
-

@@ -25,11 +25,8 @@ impl Ledger for AppLedger {
     }
 
     async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>) {
-        let event = Event::Channel {
-            channel: channel.clone(),
-            recipient: recipient.to_owned(),
-            trouble,
-        };
+        let event =
+            Event::Channel { channel: channel.clone(), recipient: recipient.to_owned(), trouble };
         if let Some(events) = self.events.upgrade() {
             // It fails only while the daemon stops, and then nobody could be told of it.
             let _ = events.send(event).await;

@@ -8,7 +8,7 @@ use crate::deliver::outbox::Outbox;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
     Board, CheckState, CheckView, Facts, Incident, Judgement, Labels, Name, Notice, NoticeState,
-    RunResult, Severity, Status, Timestamp, Verdict, What,
+    RunResult, Severity, Timestamp, Verdict, What,
 };
 use crate::record::writer::{StoreHealth, Writer};
 use crate::record::{Batch, Saved};
@@ -71,7 +71,6 @@ pub enum Event {
 }
 
 /// The state of everything, and the one who changes it.
-#[derive(Debug)]
 pub struct Monitor {
     parts: Parts,
     routes: Arc<Routes>,
@@ -197,10 +196,9 @@ impl Monitor {
             facts: serde_json::to_value(&facts).unwrap_or_default(),
         };
         // A steady check's state differs in its last run only, which the results tell as well.
-        let steady =
-            CheckState { last_run: before.last_run, ..watched.state.clone() } == before;
-        let state = (!steady || before.last_run.is_none())
-            .then(|| (name.clone(), watched.state.clone()));
+        let steady = CheckState { last_run: before.last_run, ..watched.state.clone() } == before;
+        let state =
+            (!steady || before.last_run.is_none()).then(|| (name.clone(), watched.state.clone()));
         self.parts.writer.record(result, state);
         if let Some(change) = change {
             let state = watched.state.clone();
@@ -223,9 +221,10 @@ impl Monitor {
             None => Vec::new(),
         };
         let at = self.parts.clock.wall();
-        let notices: Vec<Notice> = what
+        let owed = what.map(|what| addresses.into_iter().map(move |address| (what, address)));
+        let notices: Vec<Notice> = owed
             .into_iter()
-            .flat_map(|what| addresses.into_iter().map(move |address| (what, address)))
+            .flatten()
             .map(|(what, (channel, recipient, urgent))| Notice {
                 id: fresh_id(&mut self.ids, at),
                 what,

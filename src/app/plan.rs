@@ -164,11 +164,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 
 fn build_api(raw: ApiSettings, problems: &mut Problems) -> PlannedApi {
     let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
-    PlannedApi {
-        listen: raw.listen,
-        public_status: raw.public_status,
-        keys: Keys::new(keys),
-    }
+    PlannedApi { listen: raw.listen, public_status: raw.public_status, keys: Keys::new(keys) }
 }
 
 fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
@@ -370,7 +366,8 @@ fn check_dependencies(checks: &[RawCheck<'_>], problems: &mut Problems) {
                 let circle = format!("the dependency goes in a circle: {} -> {way}", check.name);
                 problems.push(place.error(circle));
             } else {
-                let message = "is understood, but not carried out yet: each check alerts for itself";
+                let message =
+                    "is understood, but not carried out yet: each check alerts for itself";
                 problems.push(place.warning(message));
             }
         }

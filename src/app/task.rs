@@ -3,7 +3,9 @@
 use super::plan::PlannedCheck;
 use crate::check::{Run, Shared};
 use crate::judge::{PastRun, Windows};
-use crate::model::{FactSpec, Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict};
+use crate::model::{
+    FactSpec, Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict,
+};
 use crate::record::{Page, Store, StoreError};
 use crate::schedule::Task;
 use async_trait::async_trait;

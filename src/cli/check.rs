@@ -40,7 +40,8 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let chosen = choose(plan, args)?;
     let judged = runtime()?.block_on(run_all(chosen))?;
     if args.json {
-        let list: Vec<_> = judged.iter().map(|(name, kind, run)| as_json(name, kind, run)).collect();
+        let list: Vec<_> =
+            judged.iter().map(|(name, kind, run)| as_json(name, kind, run)).collect();
         output::json(&list)?;
     } else {
         print(&judged);

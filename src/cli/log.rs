@@ -30,4 +30,3 @@ pub fn start(format: LogFormat) {
         (LogFormat::Text, false) => lines.init(),
     }
 }
-

@@ -84,10 +84,10 @@ pub fn spawn(
 }
 
 impl Writer {
-    /// Keeps an ordinary result and the state of its check, to be written within
-    /// [`FLUSH_EVERY`]. Never waits: when there is no room left the oldest result is dropped and
+    /// Keeps an ordinary result, and the state of its check where that changed, to be written
+    /// within [`FLUSH_EVERY`]. Never waits: when there is no room left the oldest result is dropped and
     /// counted (see [`Writer::dropped`]); the newest state of each check is always kept.
-    pub fn record(&self, result: RunResult, state: (Name, CheckState)) {
+    pub fn record(&self, result: RunResult, state: Option<(Name, CheckState)>) {
         let mut inbox = self.link.0.inbox();
         if inbox.ended {
             self.link.0.dropped.fetch_add(1, Ordering::Relaxed);

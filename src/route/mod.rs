@@ -92,3 +92,87 @@ impl Routes {
         targets
     }
 }
+
+/// An incident as a route's condition sees it.
+struct Subject<'a>(&'a Incident);
+
+impl Scope for Subject<'_> {
+    fn variable(&self, name: &str) -> Option<Seen<'_>> {
+        match name {
+            "name" => Some(Seen::Text(&self.0.check)),
+            "kind" => Some(Seen::Text(&self.0.kind)),
+            "severity" => Some(Seen::Text(self.0.severity.as_str())),
+            "status" => Some(Seen::Text(self.0.status.as_str())),
+            "labels" => Some(Seen::Texts(&self.0.labels)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, Routes, compile_when};
+    use crate::model::{Incident, Severity, Status, Timestamp};
+
+    fn incident(severity: Severity, team: &str) -> Incident {
+        Incident {
+            id: "1".to_owned(),
+            check: "shop-api".into(),
+            kind: "http".to_owned(),
+            status: Status::Down,
+            severity,
+            opened_at: Timestamp::from_millis(0),
+            began_at: Timestamp::from_millis(0),
+            resolved_at: None,
+            acknowledged: None,
+            suppressed_by: None,
+            reasons: vec![],
+            labels: [("team".to_owned(), team.to_owned())].into(),
+            runbook: None,
+            timeline: vec![],
+        }
+    }
+
+    fn route(when: &str, to: &[&str], goes_on: bool) -> Route {
+        let when = (!when.is_empty()).then(|| compile_when(when).unwrap());
+        Route { when, to: to.iter().map(|name| (*name).into()).collect(), goes_on, urgent: false }
+    }
+
+    fn check(routes: Vec<Route>, incident: &Incident, expected: &[&str]) {
+        let routes = Routes::new(routes, vec!["chat".into(), "mail".into()]);
+        let targets = routes.targets(incident);
+        let names: Vec<&str> = targets.iter().map(|target| &*target.channel).collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn with_no_route_everybody_hears() {
+        check(vec![], &incident(Severity::Critical, "shop"), &["chat", "mail"]);
+    }
+
+    #[test]
+    fn the_first_match_wins_unless_it_goes_on() {
+        let routes = || {
+            vec![
+                route("severity == 'critical' && labels.team == 'shop'", &["mail"], false),
+                route("kind == 'http'", &["chat"], true),
+                route("", &["mail", "chat"], false),
+            ]
+        };
+        check(routes(), &incident(Severity::Critical, "shop"), &["mail"]);
+        check(routes(), &incident(Severity::Warning, "shop"), &["chat", "mail"]);
+    }
+
+    #[test]
+    fn nobody_hears_of_a_route_to_nobody_and_everybody_of_what_no_route_matches() {
+        let incident = incident(Severity::Info, "shop");
+        check(vec![route("severity == 'info'", &[], false)], &incident, &[]);
+        check(vec![route("labels.zone == 'eu'", &["chat"], false)], &incident, &["chat", "mail"]);
+    }
+
+    #[test]
+    fn a_misspelt_name_is_found_at_load() {
+        let problem = compile_when("severty == 'critical'").unwrap_err();
+        assert!(problem.to_string().contains("severity"), "{problem}");
+    }
+}

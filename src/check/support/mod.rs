@@ -14,3 +14,10 @@ pub struct Shared {
     /// For JSON-RPC and whatever else needs no timing of its phases.
     pub http: reqwest::Client,
 }
+
+impl Shared {
+    /// What checks share, on `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, String> {
+        Ok(Self { clock, http: reqwest::Client::new() })
+    }
+}

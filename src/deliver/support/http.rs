@@ -82,19 +82,15 @@ fn unanswered(error: reqwest::Error, veil: &Veil) -> Outcome {
         source = cause.source();
     }
     let why = veil.clean(&why);
-    if error.is_builder() {
-        Outcome::Rejected { why }
-    } else {
-        Outcome::Retry { after: None, why }
-    }
+    if error.is_builder() { Outcome::Rejected { why } } else { Outcome::Retry { after: None, why } }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{classify, exchange, retry_after};
+    use crate::deliver::Outcome;
     use crate::deliver::support::Veil;
     use crate::deliver::support::testing::{Fake, net};
-    use crate::deliver::Outcome;
     use crate::model::{Secret, Timestamp};
     use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
     use std::time::Duration;

@@ -42,10 +42,10 @@ pub(super) struct Ticket {
 
 impl Inbox {
     /// Adds a result and a state, and tells whether the task has to hear of it.
-    pub fn record(&mut self, result: RunResult, (name, state): (Name, CheckState)) -> bool {
+    pub fn record(&mut self, result: RunResult, state: Option<(Name, CheckState)>) -> bool {
         let was_empty = self.is_empty();
         self.push(result);
-        self.states.insert(name, Some(state));
+        self.states.extend(state.map(|(name, state)| (name, Some(state))));
         was_empty || self.results.len() == MAX_BATCH
     }
 

@@ -498,3 +498,161 @@ fn index(slot: u32) -> usize {
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Judgement;
+    use crate::schedule::plan::Cadence;
+    use crate::schedule::run::Task;
+    use async_trait::async_trait;
+    use proptest::prelude::*;
+
+    struct Idle;
+
+    #[async_trait]
+    impl Task for Idle {
+        async fn run(&self) -> Judgement {
+            unreachable!("the timetable runs nothing")
+        }
+        fn timed_out(&self, _: Timestamp, _: Duration) -> Judgement {
+            unreachable!("the timetable runs nothing")
+        }
+        fn crashed(&self, _: Timestamp, _: &str) -> Judgement {
+            unreachable!("the timetable runs nothing")
+        }
+    }
+
+    fn job(name: &str, cadence: Cadence) -> Job {
+        Job { name: name.into(), cadence, timeout: Duration::ZERO, task: Arc::new(Idle) }
+    }
+
+    fn moment(millis: u64) -> Moment {
+        let mono = Duration::from_millis(millis);
+        Moment { wall: Timestamp::from_millis(1_750_000_000_000).after(mono), mono }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(u64),
+        End,
+        Retry(u64),
+        RunNow,
+        Change,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (1..1_500_u64).prop_map(Step::Wait),
+            1 => (1..100_000_u64).prop_map(Step::Wait),
+            3 => Just(Step::End),
+            1 => (0..3_000_u64).prop_map(Step::Retry),
+            1 => Just(Step::RunNow),
+        ];
+        prop::collection::vec(step, 1..200)
+    }
+
+    fn steps_with_reloads() -> impl Strategy<Value = Vec<Step>> {
+        let change = prop_oneof![9 => Just(None), 1 => Just(Some(Step::Change))];
+        steps().prop_flat_map(move |steps| {
+            let length = steps.len();
+            (Just(steps), prop::collection::vec(change.clone(), length)).prop_map(
+                |(steps, changes)| {
+                    steps
+                        .into_iter()
+                        .zip(changes)
+                        .map(|(step, change)| change.unwrap_or(step))
+                        .collect()
+                },
+            )
+        })
+    }
+
+    /// What came of some steps.
+    #[derive(Default)]
+    struct Story {
+        started: u64,
+        asked: u64,
+        now: u64,
+        missed: u64,
+        reported: u64,
+    }
+
+    fn play(cadence: &Cadence, steps: Vec<Step>) -> Story {
+        let mut story = Story::default();
+        let mut table = Timetable::new(moment(0));
+        let mut ready = VecDeque::new();
+        let mut at_work: Option<Start> = None;
+        table.replace(vec![job("a", cadence.clone())], moment(0));
+        for step in steps {
+            let now = moment(story.now);
+            match step {
+                Step::Wait(millis) => story.now += millis,
+                Step::End => {
+                    if let Some(run) = at_work.take()
+                        && let Some(ended) = table.end(run.seat, &run.job.name, now, &mut ready)
+                    {
+                        story.reported += ended.missed;
+                    }
+                }
+                Step::Retry(after) => {
+                    story.asked += 1;
+                    table.retry("a", now.mono + Duration::from_millis(after));
+                }
+                Step::RunNow => {
+                    story.asked += 1;
+                    let seat = table.seat("a").unwrap();
+                    table.run_now(seat, now, &mut ready);
+                }
+                Step::Change => table.replace(vec![job("a", cadence.clone())], now),
+            }
+            table.fire(moment(story.now), &mut ready);
+            while let Some(next) = ready.pop_front() {
+                if let Some(start) = table.start(next) {
+                    assert!(at_work.is_none(), "two runs at the same time");
+                    at_work = Some(start);
+                    story.started += 1;
+                }
+            }
+            assert!(table.next_due().unwrap() > moment(story.now).mono);
+            assert!(table.heap.len() <= STALE_AT_LEAST + 2);
+        }
+        story.missed = table.missed();
+        story
+    }
+
+    proptest! {
+        #[test]
+        fn each_due_time_is_either_run_or_counted_as_missed(steps in steps()) {
+            let cadence = Cadence::every(Duration::from_secs(1)).unwrap();
+            let story = play(&cadence, steps);
+            // The first due time is later than the start, unless the hash says zero.
+            let due = cadence.count("a", moment(0), moment(0), moment(story.now));
+            prop_assert!(story.started + story.missed >= due);
+            prop_assert!(story.started + story.missed <= due + story.asked);
+            prop_assert!(story.reported <= story.missed);
+        }
+
+        #[test]
+        fn a_check_that_changes_again_and_again_never_overlaps_itself(
+            steps in steps_with_reloads(),
+        ) {
+            play(&Cadence::every(Duration::from_secs(1)).unwrap(), steps);
+        }
+    }
+
+    #[test]
+    fn many_retries_and_reloads_leave_nothing_behind() {
+        let mut table = Timetable::new(moment(0));
+        let cadence = Cadence::every(Duration::from_secs(60)).unwrap();
+        for round in 0..5_000 {
+            let name = format!("check-{round}");
+            table.replace(vec![job(&name, cadence.clone())], moment(0));
+            table.retry(&name, Duration::from_millis(round % 7));
+        }
+        assert_eq!(table.jobs(), 1);
+        assert!(table.slots.len() <= 2, "{}", table.slots.len());
+        table.tidy();
+        assert!(table.heap.len() <= STALE_AT_LEAST + 2 * table.slots.len());
+    }
+}
