@@ -12,4 +12,16 @@
 
 mod harness;
 
+mod api;
+mod cli;
+mod config_errors;
+mod crash;
+mod hanging_channel;
 mod imitations;
+mod latency;
+mod limits;
+mod load;
+mod readme;
+mod reload_stop;
+mod six_kinds;
+mod store_trouble;

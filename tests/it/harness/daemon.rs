@@ -192,12 +192,6 @@ impl Daemon {
         std::fs::write(self.setup.folder.join("checks.d").join(file), text).unwrap();
     }
 
-    /// Changes daemon.toml; it counts from the next reload or start on.
-    pub fn rewrite_tables(&mut self, text: &str) {
-        text.clone_into(&mut self.setup.tables);
-        self.setup.write();
-    }
-
     /// Waits until `/ready` says so.
     pub async fn wait_until_ready(&mut self) {
         let url = self.url("/ready");

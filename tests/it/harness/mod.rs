@@ -21,9 +21,9 @@ mod websocket;
 
 pub use certificates::Certificates;
 pub use channels::FiveChannels;
-pub use daemon::{Daemon, Finished, KEY, Setup, binary, repository, watchbell};
+pub use daemon::{Daemon, KEY, Setup, binary, repository, watchbell};
 pub use discord::Discord;
-pub use inbox::{Inbox, Mood, Received};
+pub use inbox::{Inbox, Mood};
 pub use nginx::Nginx;
 pub use node::Node;
 pub use postgres::Postgres;

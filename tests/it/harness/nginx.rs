@@ -39,10 +39,15 @@ impl Nginx {
 
     /// Lets `/health` answer `status` with `body`, and waits until it does.
     pub async fn answer(&self, status: u16, body: &str) {
+        let process = self.process.as_ref().unwrap();
+        let old_workers = process.children();
         self.configure(status, body);
-        self.process.as_ref().unwrap().signal(Signal::HUP);
+        process.signal(Signal::HUP);
+        // An old worker may take connections for a moment beside the new one.
         eventually("nginx to reload", PATIENCE, async || {
-            (self.status().await? == status).then_some(())
+            let workers = process.children();
+            let replaced = !workers.iter().any(|worker| old_workers.contains(worker));
+            (replaced && self.status().await? == status).then_some(())
         })
         .await;
     }

@@ -64,6 +64,11 @@ impl Process {
         }
     }
 
+    /// The process ids of its descendants.
+    pub fn children(&self) -> Vec<u32> {
+        family(self.child.id()).split_off(1)
+    }
+
     /// Its exit status once it has one, waiting up to `within`.
     pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         let start = Instant::now();

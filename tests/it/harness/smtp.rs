@@ -24,7 +24,8 @@ pub struct Smtp {
     pub inbox: Inbox,
     /// What its certificate comes from.
     pub certificates: Certificates,
-    process: Process,
+    /// Runs as long as this lives.
+    _process: Process,
     folder: Folder,
 }
 
@@ -68,23 +69,13 @@ impl Smtp {
         })
         .await;
         let inbox = Inbox::of_file(folder.join("messages.jsonl"));
-        Self { port, inbox, certificates, process, folder }
+        Self { port, inbox, certificates, _process: process, folder }
     }
 
     /// Lets it answer this line to each message, such as `451 later`; `hang` never answers, and
     /// an empty line is good again.
     pub fn set(&self, mood: &str) {
         std::fs::write(self.folder.join("mood"), mood).unwrap();
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.process.stall();
-    }
-
-    /// Undoes [`Smtp::stall`].
-    pub fn resume(&self) {
-        self.process.resume();
     }
 }
 

@@ -52,16 +52,6 @@ impl Target {
     pub fn count(&self) -> usize {
         self.state.lock().unwrap().answers.len()
     }
-
-    /// Closes its port.
-    pub fn stop(&mut self) {
-        self.local.stop();
-    }
-
-    /// Opens it again.
-    pub fn start_again(&mut self) {
-        self.local.start_again();
-    }
 }
 
 async fn answer(State(state): State<Arc<Mutex<Shown>>>) -> (StatusCode, &'static str) {

@@ -27,16 +27,6 @@ impl Webhook {
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.local.port)
     }
-
-    /// Closes its port and all its connections.
-    pub fn stop(&mut self) {
-        self.local.stop();
-    }
-
-    /// Opens it again.
-    pub fn start_again(&mut self) {
-        self.local.start_again();
-    }
 }
 
 struct WebhookRules;

@@ -1,0 +1,101 @@
+//! The subcommands, as people and scripts use them.
+
+use crate::harness::{FiveChannels, KEY, Mood, Setup, Target, watchbell};
+
+fn check(name: &str, keys: &str, target: &Target) -> String {
+    let url = target.url();
+    format!("[[check]]\nname = \"{name}\"\n{keys}\n[check.http]\nurl = \"{url}\"\n\n")
+}
+
+#[tokio::test]
+async fn check_runs_once_and_exits_with_the_worst_status() {
+    let (good, bad) = (Target::start(), Target::start());
+    bad.answer(500);
+    let setup = Setup::new()
+        .checks("good.toml", &check("good", "", &good))
+        .checks("bad.toml", &check("bad", "expect = [\"status == 200\"]", &bad))
+        .checks("slow.toml", &check("slow", "degraded_if = [\"latency_ms >= 0.0\"]", &good));
+
+    let done = setup.command(&["check", "good"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    assert!(done.out.contains("good") && done.out.contains("up"), "{}", done.out);
+    assert_eq!(good.count(), 1);
+
+    let done = setup.command(&["check", "slow", "good"]).await;
+    assert_eq!(done.code, 1, "{}", done.all());
+
+    let done = setup.command(&["check", "bad"]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    assert!(done.out.contains("500"), "{}", done.out);
+
+    let done = setup.command(&["check", "--all", "--json"]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    let text = done.json().to_string();
+    for word in ["\"good\"", "\"bad\"", "\"slow\"", "\"degraded\"", "\"down\"", "\"up\""] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
+
+    let done = setup.command(&["check", "goood"]).await;
+    assert_eq!(done.code, 3, "{}", done.all());
+    assert!(done.err.contains("did you mean `good`"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn kinds_tells_of_every_kind_and_channel() {
+    let done = watchbell(&["kinds"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    let first = ["http", "postgres", "redis", "rpc", "websocket", "system"];
+    let channels = ["slack", "discord", "telegram", "email", "webhook"];
+    for name in first.iter().chain(&channels) {
+        assert!(done.out.contains(name), "no {name} in {}", done.out);
+    }
+    let json = watchbell(&["kinds", "--json"]).await.json().to_string();
+    assert!(json.contains("cert_days_left"), "{json}");
+}
+
+#[tokio::test]
+async fn notify_test_goes_the_real_way_and_says_what_the_channel_answered() {
+    let channels = FiveChannels::start().await;
+    let setup = Setup::new().tables(&channels.toml("timeout = \"3s\""));
+    for (name, inbox) in channels.each() {
+        let done = setup.command(&["notify", "test", name]).await;
+        assert_eq!(done.code, 0, "{name}: {}", done.all());
+        inbox.wait_for(0, &["TEST", "nothing is wrong"]).await;
+    }
+    channels.assert_nothing_was_refused();
+
+    channels.slack.inbox.set(Mood::Status(403));
+    let done = setup.command(&["notify", "test", "slack"]).await;
+    assert_ne!(done.code, 0, "{}", done.all());
+    assert!(done.all().contains("403"), "{}", done.all());
+    let done = setup.command(&["notify", "test", "slak"]).await;
+    assert_ne!(done.code, 0);
+    assert!(done.all().contains("did you mean `slack`"), "{}", done.all());
+}
+
+#[tokio::test]
+async fn status_asks_the_running_daemon() {
+    let target = Target::start();
+    let daemon = Setup::new()
+        .checks("shop.toml", &check("shop", "every = \"1s\"\nconfirm_after = 1", &target))
+        .start()
+        .await;
+    daemon.wait_for_status("shop", "up").await;
+    let url = daemon.url("");
+    let ask = async |more: &[&str]| {
+        let words = [&["status", "--url", &url, "--key", KEY], more].concat();
+        watchbell(&words).await
+    };
+    let done = ask(&[]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    target.answer(500);
+    daemon.wait_for_incident("shop", "open", &[]).await;
+    let done = ask(&[]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    assert!(done.out.contains("shop"), "{}", done.out);
+    assert!(ask(&["--json"]).await.json().is_object());
+
+    drop(daemon);
+    let done = ask(&[]).await;
+    assert_eq!(done.code, 3, "{}", done.all());
+}

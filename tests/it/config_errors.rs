@@ -1,0 +1,153 @@
+//! A broken configuration is refused with all its problems, their places, and what to do.
+
+use crate::harness::{Setup, binary, watchbell};
+
+const GOOD: &str = "[[check]]\nname = \"shop\"\n[check.http]\nurl = \"http://127.0.0.1:1/\"\n";
+
+/// Validates `checks` together with `tables`, and expects exit code 2 and all of `words`.
+async fn check(tables: &str, checks: &str, words: &[&str]) {
+    let setup = Setup::new().tables(tables).checks("a.toml", checks);
+    let done = setup.command(&["validate"]).await;
+    let said = done.all();
+    assert_eq!(done.code, 2, "{said}");
+    for word in words {
+        assert!(said.contains(word), "no `{word}` in:\n{said}");
+    }
+}
+
+/// The text of a check with `keys` before its kind's table.
+fn with(keys: &str) -> String {
+    GOOD.replace("[check.http]", &format!("{keys}\n[check.http]"))
+}
+
+#[tokio::test]
+async fn a_good_configuration_gives_one_line_and_exit_code_0() {
+    let done = Setup::new().checks("a.toml", GOOD).command(&["validate"]).await;
+    assert_eq!((done.code, done.out.trim_end().lines().count()), (0, 1), "{}", done.all());
+    assert!(done.out.contains("1 check"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn each_mistake_has_its_place_and_its_hint() {
+    check("", &with("evry = \"3s\""), &["a.toml:3:1", "evry", "did you mean `every`"]).await;
+    check("", &with("every = \"soon\""), &["a.toml:3:9", "`soon` is not a duration"]).await;
+    check("", &with("cron = \"99 * * * *\""), &["a.toml:3:8", "cron"]).await;
+    check("", &with("expect = [\"status =\"]"), &["a.toml:3:", "expect"]).await;
+    let unknown_fact = &["a.toml:3:", "statsu", "did you mean `status`"];
+    check("", &with("expect = [\"statsu == 200\"]"), unknown_fact).await;
+    check("", &with("expect = [\"status == '200'\"]"), &["a.toml:3:", "status"]).await;
+    check("", "[[check]]\nname = \"shop\"\n", &["a.toml:1:1"]).await;
+    let unknown_kind = &["a.toml:3:", "htpp", "did you mean `http`"];
+    check("", &GOOD.replace("check.http", "check.htpp"), unknown_kind).await;
+    check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "no good name"]).await;
+    check("", "[[check]\n", &["a.toml:1:"]).await;
+    let unset = GOOD.replace("http://127.0.0.1:1/", "${WATCHBELL_TEST_UNSET}");
+    check("", &unset, &["a.toml:4:7", "WATCHBELL_TEST_UNSET", "not set"]).await;
+    let no_file = GOOD.replace("http://127.0.0.1:1/", "${file:no-such-file}");
+    check("", &no_file, &["a.toml:4:7", "no-such-file"]).await;
+}
+
+#[tokio::test]
+async fn what_spans_several_tables_is_found_as_well() {
+    check("", &with("depends_on = [\"core-db\"]"), &["a.toml:3:", "core-db"]).await;
+    check("", &with("depends_on = [\"shop\"]"), &["shop", "circle"]).await;
+    let circle = format!(
+        "{}\n{}",
+        with("depends_on = [\"till\"]"),
+        with("depends_on = [\"shop\"]").replace("\"shop\"\ndep", "\"till\"\ndep")
+    );
+    check("", &circle, &["shop", "till", "circle"]).await;
+    check("", &format!("{GOOD}\n{GOOD}"), &["a.toml:7:", "shop", "a.toml:2"]).await;
+    let channel = "[[channel]]\nname = \"ops-slack\"\n[channel.slack]\n\
+                   webhook_url = \"https://hooks.slack.com/services/T/B/x\"\n";
+    let route = format!("{channel}[[route]]\nto = [\"ops-slak\"]\n");
+    check(&route, GOOD, &["daemon.toml:", "ops-slak", "did you mean `ops-slack`"]).await;
+    let when = format!("{channel}[[route]]\nwhen = \"severty == 'critical'\"\nto = []\n");
+    check(&when, GOOD, &["daemon.toml:", "severty"]).await;
+}
+
+#[tokio::test]
+async fn names_are_unique_over_all_files() {
+    let setup = Setup::new().checks("a.toml", GOOD).checks("b.toml", GOOD);
+    let done = setup.command(&["validate"]).await;
+    assert_eq!(done.code, 2);
+    let said = done.all();
+    for word in ["b.toml:2:", "shop", "a.toml"] {
+        assert!(said.contains(word), "no `{word}` in:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn all_problems_of_all_files_come_at_once() {
+    let setup = Setup::new()
+        .daemon("tiem_zone = \"UTC\"")
+        .checks("a.toml", &with("evry = \"3s\"\ntimeout = \"soon\""))
+        .checks("b.toml", &GOOD.replace("url", "ulr"));
+    let said = setup.command(&["validate"]).await.all();
+    for word in ["tiem_zone", "evry", "`soon`", "ulr", "did you mean `url`"] {
+        assert!(said.contains(word), "no `{word}` in:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_named() {
+    let setup = Setup::new();
+    std::os::unix::fs::symlink("nowhere.toml", setup.folder().join("checks.d/lost.toml")).unwrap();
+    let done = setup.command(&["validate"]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    assert!(done.all().contains("lost.toml"), "{}", done.all());
+
+    let done = watchbell(&["validate", "--config", "/no/such/daemon.toml"]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    assert!(done.all().contains("/no/such/daemon.toml"), "{}", done.all());
+}
+
+#[tokio::test]
+async fn secrets_may_be_absent_where_that_is_asked_for() {
+    let tables = "[[channel]]\nname = \"ops\"\n[channel.slack]\n\
+                  webhook_url = \"${WATCHBELL_TEST_UNSET}\"\n";
+    let setup = Setup::new().tables(tables).checks("a.toml", GOOD);
+    assert_eq!(setup.command(&["validate"]).await.code, 2);
+    let done = setup.command(&["validate", "--no-secrets"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+}
+
+#[tokio::test]
+async fn a_broken_configuration_does_not_start() {
+    let setup = Setup::new().checks("a.toml", &with("evry = \"3s\""));
+    let done = setup.command(&["run"]).await;
+    assert_eq!(done.code, 2, "{}", done.all());
+    assert!(done.all().contains("did you mean `every`"), "{}", done.all());
+}
+
+#[tokio::test]
+async fn a_secret_shows_in_no_output() {
+    let secret = "hunter2-shows-nowhere";
+    let folder = Setup::new();
+    let config = folder.config();
+    let checks = format!(
+        "[[check]]\nname = \"db\"\ntimeout = \"2s\"\nevery = \"1s\"\nconfirm_after = 1\n\
+         [check.postgres]\nurl = \"postgres://u:{secret}@127.0.0.1:1/db\"\n\
+         [[check]]\nname = \"web\"\ntimeout = \"2s\"\n[check.http]\n\
+         url = \"http://127.0.0.1:1/\"\nbearer_token = \"{secret}\"\n\
+         [[check]]\nname = \"wrong\"\n[check.redis]\nurl = \"ftp://u:{secret}@127.0.0.1/\"\n"
+    );
+    std::fs::write(folder.folder().join("checks.d/a.toml"), &checks).unwrap();
+    let config = config.to_str().unwrap();
+    let said = watchbell(&["validate", "--config", config]).await.all();
+    assert!(!said.contains(secret), "{said}");
+
+    let good = checks.replace("ftp://", "redis://");
+    std::fs::write(folder.folder().join("checks.d/a.toml"), good).unwrap();
+    let said = watchbell(&["check", "--all", "--json", "--config", config]).await.all();
+    assert!(said.contains("refused"), "{said}");
+    assert!(!said.contains(secret), "{said}");
+    let daemon = folder.start().await;
+    daemon.wait_for_incident("db", "open", &[]).await;
+    for path in ["/api/v1/checks", "/api/v1/incidents", "/metrics", "/"] {
+        let (_, said) = daemon.get_text(path).await;
+        assert!(!said.contains(secret), "{path}: {said}");
+    }
+    assert!(!daemon.log().contains(secret), "{}", daemon.log());
+    assert!(binary().exists());
+}

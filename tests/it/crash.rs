@@ -1,0 +1,126 @@
+//! `kill -9` at any moment of an outage loses no alert.
+
+use crate::harness::{Daemon, Inbox, Mood, PATIENCE, Setup, Target, Webhook, eventually};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How often the daemon is killed, over all lanes together.
+const KILLS: usize = 30;
+/// Daemons that are killed side by side, to save time.
+const LANES: usize = 3;
+
+#[tokio::test]
+async fn thirty_kills_during_outages_lose_no_alert() {
+    let lanes = (0..LANES).map(|_| lane(KILLS / LANES));
+    let mut sum = Counts::default();
+    for counts in futures_util::future::join_all(lanes).await {
+        sum.kills += counts.kills;
+        sum.before_the_incident += counts.before_the_incident;
+        sum.alerts += counts.alerts;
+        sum.repeated += counts.repeated;
+    }
+    println!(
+        "{} kills, {} of them before the incident was opened: {} alerts owed, 0 lost, {} repeated",
+        sum.kills, sum.before_the_incident, sum.alerts, sum.repeated
+    );
+    assert_eq!(sum.kills, KILLS);
+}
+
+#[derive(Default)]
+struct Counts {
+    kills: usize,
+    before_the_incident: usize,
+    alerts: usize,
+    repeated: usize,
+}
+
+async fn lane(rounds: usize) -> Counts {
+    let target = Target::start();
+    let (slow, quick) = (Webhook::start(), Webhook::start());
+    slow.inbox.set(Mood::Slow(Duration::from_millis(400)));
+    let channel = |name: &str, webhook: &Webhook| {
+        format!(
+            "[[channel]]\nname = \"{name}\"\nrate_limit = \"10000/h\"\ncooldown = \"0s\"\n\
+             [channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
+            webhook.url(),
+            Webhook::SECRET
+        )
+    };
+    let check = format!(
+        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 2\nrecover_after = 1\n\
+         [check.http]\nurl = \"{}\"\n",
+        target.url()
+    );
+    let mut daemon = Setup::new()
+        .tables(&channel("slow", &slow))
+        .tables(&channel("quick", &quick))
+        .checks("shop.toml", &check)
+        .start()
+        .await;
+
+    let mut counts = Counts::default();
+    for _ in 0..rounds {
+        daemon.wait_for_status("shop", "up").await;
+        let before = [slow.inbox.messages().len(), quick.inbox.messages().len()];
+        fail_and_kill(&mut daemon, &target).await;
+        counts.kills += 1;
+        let nobody_heard = quick.inbox.messages().len() == before[1];
+        counts.before_the_incident += usize::from(nobody_heard);
+
+        daemon.start_again().await;
+        let incident = daemon.wait_for_incident("shop", "open", &[]).await;
+        for (inbox, skip) in [(&slow.inbox, before[0]), (&quick.inbox, before[1])] {
+            inbox.wait_for(skip, &["DOWN shop"]).await;
+        }
+        nothing_is_owed(&daemon).await;
+        target.answer(200);
+        for (inbox, skip) in [(&slow.inbox, before[0]), (&quick.inbox, before[1])] {
+            inbox.wait_for(skip, &["UP shop"]).await;
+        }
+        nothing_is_owed(&daemon).await;
+        for (inbox, skip) in [(&slow.inbox, before[0]), (&quick.inbox, before[1])] {
+            counts.alerts += 2;
+            counts.repeated += repeated(inbox, skip, incident["id"].as_str().unwrap());
+        }
+    }
+    counts
+}
+
+/// Lets the target fail, and kills the daemon at a random moment from then until after the alert
+/// has been accepted everywhere.
+async fn fail_and_kill(daemon: &mut Daemon, target: &Target) {
+    let answered = target.count();
+    target.answer(500);
+    eventually("the first failing answer", PATIENCE, async || {
+        (target.count() > answered).then_some(())
+    })
+    .await;
+    let moment = rand::random_range(0..1800);
+    tokio::time::sleep(Duration::from_millis(moment)).await;
+    daemon.kill();
+}
+
+async fn nothing_is_owed(daemon: &Daemon) {
+    eventually("the outbox to be empty", PATIENCE, async || {
+        let notices = daemon.notices().await;
+        notices.iter().all(|notice| notice["state"] == "sent").then_some(())
+    })
+    .await;
+}
+
+/// How many messages after the first `skip` came twice: at most one, the one that was in flight,
+/// with the id that it had the first time.
+fn repeated(inbox: &Inbox, skip: usize, incident: &str) -> usize {
+    let mut tries: HashMap<(String, String), usize> = HashMap::new();
+    for message in inbox.messages().into_iter().skip(skip) {
+        let body = &message.body;
+        assert_eq!(body["incidents"][0]["id"], incident, "an alert of another incident: {body:#}");
+        assert!(!message.id.is_empty(), "a notice without an id: {message:?}");
+        let what = body["what"].as_str().unwrap().to_owned();
+        *tries.entry((what, message.id)).or_default() += 1;
+    }
+    let repeated: usize = tries.values().map(|tries| tries - 1).sum();
+    assert_eq!(tries.len(), 2, "one opening and one resolution were owed: {tries:?}");
+    assert!(repeated <= 1, "more than the one in flight was repeated: {tries:?}");
+    repeated
+}

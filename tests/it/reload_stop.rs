@@ -1,0 +1,175 @@
+//! Stopping, starting again and reloading lose nothing and repeat nothing.
+
+use crate::harness::{Daemon, Mood, PATIENCE, Setup, Signal, Target, Webhook, eventually};
+use std::time::Duration;
+
+fn channel(name: &str, webhook: &Webhook) -> String {
+    format!(
+        "[[channel]]\nname = \"{name}\"\nrate_limit = \"1000/h\"\ncooldown = \"0s\"\n\
+         timeout = \"60s\"\n[channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
+        webhook.url(),
+        Webhook::SECRET
+    )
+}
+
+fn check(name: &str, keys: &str, target: &Target) -> String {
+    let url = target.url();
+    format!(
+        "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nrecover_after = 1\n{keys}\n\
+         [check.http]\nurl = \"{url}\"\n\n"
+    )
+}
+
+/// Waits until the target has answered `count` times more.
+async fn runs(target: &Target, count: usize) {
+    let goal = target.count() + count;
+    eventually("some more runs", PATIENCE, async || (target.count() >= goal).then_some(())).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_within_ten_seconds_whatever_is_under_way() {
+    let (slow, broken) = (Target::start(), Target::start());
+    let (hanging, working) = (Webhook::start(), Webhook::start());
+    slow.delay(Duration::from_secs(120));
+    broken.answer(500);
+    hanging.inbox.set(Mood::Hanging);
+    let mut daemon = Setup::new()
+        .tables(&channel("hanging", &hanging))
+        .tables(&channel("working", &working))
+        .checks("slow.toml", &check("slow", "timeout = \"90s\"", &slow))
+        .checks("broken.toml", &check("broken", "confirm_after = 1", &broken))
+        .start()
+        .await;
+    working.inbox.wait_for(0, &["DOWN broken"]).await;
+    eventually("the alert to hang", PATIENCE, async || {
+        (hanging.inbox.attempts() > 0).then_some(())
+    })
+    .await;
+    let (status, took) = daemon.stop();
+    println!("stopped in {took:?} with a slow check and a hanging delivery");
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+
+    // What hung is still owed; what was accepted is not sent again.
+    hanging.inbox.set(Mood::Working);
+    daemon.start_again().await;
+    hanging.inbox.wait_for(0, &["DOWN broken"]).await;
+    runs(&broken, 3).await;
+    assert_eq!(working.inbox.messages().len(), 1);
+    assert_eq!(hanging.inbox.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_restart_alerts_nothing_again_and_resolves_what_it_told() {
+    let target = Target::start();
+    let webhook = Webhook::start();
+    let mut daemon = Setup::new()
+        .tables(&channel("ops", &webhook))
+        .checks("shop.toml", &check("shop", "confirm_after = 2", &target))
+        .start()
+        .await;
+    daemon.wait_for_status("shop", "up").await;
+    target.answer(500);
+    webhook.inbox.wait_for(0, &["DOWN shop"]).await;
+    let incident = daemon.wait_for_incident("shop", "open", &[]).await;
+    for crash in [false, true] {
+        if crash {
+            daemon.kill();
+        } else {
+            assert_eq!(daemon.stop().0.code(), Some(0));
+        }
+        daemon.start_again().await;
+        runs(&target, 4).await;
+        let open = daemon.list("/api/v1/incidents?state=open").await;
+        assert_eq!(open.len(), 1, "{open:#?}");
+        assert_eq!(open[0]["id"], incident["id"]);
+        assert_eq!(open[0]["opened_at"], incident["opened_at"]);
+        assert_eq!(webhook.inbox.messages().len(), 1, "it alerted again");
+    }
+    target.answer(200);
+    webhook.inbox.wait_for(1, &["UP shop"]).await;
+    runs(&target, 2).await;
+    assert_eq!(webhook.inbox.messages().len(), 2);
+}
+
+#[tokio::test]
+async fn a_restart_loses_no_count_of_failures() {
+    let target = Target::start();
+    let mut daemon = Setup::new()
+        .checks("shop.toml", &check("shop", "confirm_after = 6", &target))
+        .start()
+        .await;
+    daemon.wait_for_status("shop", "up").await;
+    let before = target.count();
+    target.answer(500);
+    runs(&target, 4).await;
+    daemon.wait_for_status("shop", "down").await;
+    assert_eq!(daemon.stop().0.code(), Some(0));
+    daemon.start_again().await;
+    daemon.wait_for_incident("shop", "open", &[]).await;
+    let failures = target.count() - before;
+    assert!(failures < 9, "the count began anew: it took {failures} failures, not 6");
+}
+
+/// Asks for a reload and waits until the log has `count` lines that say `word`.
+async fn reload(daemon: &Daemon, word: &str) {
+    let said = |daemon: &Daemon| daemon.log().matches(word).count();
+    let before = said(daemon);
+    daemon.signal(Signal::HUP);
+    eventually(&format!("the log to say `{word}`"), PATIENCE, async || {
+        (said(daemon) > before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
+    let (one, two) = (Target::start(), Target::start());
+    let webhook = Webhook::start();
+    let daemon = Setup::new()
+        .tables(&channel("ops", &webhook))
+        .checks("one.toml", &check("one", "confirm_after = 1", &one))
+        .checks("two.toml", &check("two", "confirm_after = 1", &two))
+        .start()
+        .await;
+    daemon.wait_for_status("two", "up").await;
+    one.answer(500);
+    webhook.inbox.wait_for(0, &["DOWN one"]).await;
+    let incident = daemon.wait_for_incident("one", "open", &[]).await;
+
+    // A typing mistake in one file, and a new check in another: none of it counts.
+    daemon.rewrite_checks("two.toml", &check("two", "confrim_after = 1", &two));
+    daemon.rewrite_checks("three.toml", &check("three", "confirm_after = 1", &two));
+    reload(&daemon, "confrim_after").await;
+    runs(&two, 3).await;
+    let names = |checks: Vec<serde_json::Value>| -> Vec<String> {
+        checks.iter().map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut known = names(daemon.list("/api/v1/checks").await);
+    known.retain(|name| !name.starts_with("watchbell:"));
+    known.sort();
+    assert_eq!(known, ["one", "two"]);
+    assert_eq!(daemon.get_text("/ready").await.0, 200);
+
+    // Mended: the new check comes, the failing one keeps its incident and its silence.
+    daemon.rewrite_checks("two.toml", &check("two", "confirm_after = 2", &two));
+    daemon.signal(Signal::HUP);
+    eventually("the new check to be known", PATIENCE, async || {
+        names(daemon.list("/api/v1/checks").await).contains(&"three".to_owned()).then_some(())
+    })
+    .await;
+    daemon.wait_for_status("three", "up").await;
+    runs(&one, 3).await;
+    let open = daemon.list("/api/v1/incidents?state=open").await;
+    assert_eq!((open.len(), &open[0]["id"]), (1, &incident["id"]));
+    assert_eq!(webhook.inbox.messages().len(), 1, "it alerted again");
+
+    // A failing check that is removed resolves, and says why.
+    std::fs::remove_file(daemon.setup().folder().join("checks.d/one.toml")).unwrap();
+    daemon.signal(Signal::HUP);
+    let over = daemon.wait_for_incident("one", "resolved", &[]).await;
+    assert_eq!(over["id"], incident["id"]);
+    let last = over["timeline"].as_array().unwrap().last().unwrap();
+    assert!(last["detail"].as_str().unwrap().contains("removed"), "{last:#}");
+    webhook.inbox.wait_for(1, &["UP one"]).await;
+}
