@@ -66,6 +66,8 @@ impl Store for Moody {
     async fn forget_incidents(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         unreachable!("a writer only commits")
     }
+    async fn close(&self) {}
+
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!("a writer only commits")
     }
