@@ -122,6 +122,21 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Plan, Vec<Problem>> {
     }
 }
 
+/// Where the API listens by `daemon.toml` at `path`, whatever else is wrong with it.
+pub fn listen_address(path: &Path) -> Option<SocketAddr> {
+    let mut ignored = Problems::default();
+    let file = config::read_file(path, &mut ignored)?;
+    let base = base_of(path);
+    let interpolator = Interpolator::new(base).without_secrets();
+    let mut root = Section::root(&file, base, &interpolator, &mut ignored);
+    Some(config::read_settings(&mut root, base, &[]).api.listen)
+}
+
+/// The folder that relative paths in a file are relative to.
+fn base_of(path: &Path) -> &Path {
+    path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The folder of a relative store: `$STATE_DIRECTORY`, else that of `daemon.toml`.
 fn state_folder(base: &Path) -> PathBuf {
     match std::env::var("STATE_DIRECTORY") {
@@ -135,7 +150,7 @@ fn state_folder(base: &Path) -> PathBuf {
 
 fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Plan> {
     let file = config::read_file(path, problems)?;
-    let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = base_of(path);
     let interpolator = Interpolator::new(base);
     let interpolator =
         if options.without_secrets { interpolator.without_secrets() } else { interpolator };

@@ -1,4 +1,4 @@
-use crate::app::plan::{self, LoadOptions};
+use crate::app::plan;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value as Json;
@@ -48,9 +48,7 @@ impl RemoteArgs {
     /// The address of the configuration, or the default one where it cannot be read: the file may
     /// belong to another user, and the daemon may still be asked.
     fn configured_url(&self) -> String {
-        let options = LoadOptions { without_secrets: true };
-        let listen = plan::load(&self.config, options).ok().map(|plan| plan.api.listen);
-        match listen {
+        match plan::listen_address(&self.config) {
             Some(listen) if listen.ip().is_unspecified() => {
                 format!("http://127.0.0.1:{}", listen.port())
             }

@@ -2,6 +2,8 @@
 
 mod forget;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};

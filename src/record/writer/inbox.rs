@@ -86,24 +86,21 @@ impl Inbox {
 
     /// Takes what makes one transaction: everything, but of the results only so many. Those that
     /// stay behind are the newest.
-    pub fn take(&mut self) -> (Batch, Vec<Ticket>) {
+    pub fn take(&mut self) -> Taken {
         let results = if self.results.len() > MAX_BATCH {
             self.results.drain(..MAX_BATCH).collect()
         } else {
             // The room goes along, so that a burst does not hold memory for ever.
-            Vec::from(std::mem::take(&mut self.results))
+            std::mem::take(&mut self.results)
         };
         self.backlog = !self.results.is_empty();
-        let mut batch = Batch { results, ..Batch::default() };
-        for (name, state) in std::mem::take(&mut self.states) {
-            match state {
-                Some(state) => batch.states.push((name, state)),
-                None => batch.removed.push(name),
-            }
+        Taken {
+            results,
+            states: std::mem::take(&mut self.states),
+            incidents: std::mem::take(&mut self.incidents),
+            notices: std::mem::take(&mut self.notices),
+            tickets: self.take_tickets(),
         }
-        batch.incidents = std::mem::take(&mut self.incidents).into_values().collect();
-        batch.notices = std::mem::take(&mut self.notices).into_values().collect();
-        (batch, self.take_tickets())
     }
 
     /// Takes those who wait, and leaves what they wait for.
@@ -146,6 +143,37 @@ impl Inbox {
             self.dropped += 1;
         }
         self.results.push_back(result);
+    }
+}
+
+/// What came out of the inbox, as it lay there: it is put in order after the inbox is open again,
+/// so that nobody who records waits for that.
+#[derive(Debug)]
+pub(super) struct Taken {
+    results: VecDeque<RunResult>,
+    states: HashMap<Name, Option<CheckState>>,
+    incidents: BTreeMap<String, Incident>,
+    notices: BTreeMap<String, Notice>,
+    tickets: Vec<Ticket>,
+}
+
+impl Taken {
+    /// The transaction, and who waits for it.
+    pub fn sort_out(self) -> (Batch, Vec<Ticket>) {
+        let mut batch = Batch {
+            results: self.results.into(),
+            states: Vec::with_capacity(self.states.len()),
+            removed: Vec::new(),
+            incidents: self.incidents.into_values().collect(),
+            notices: self.notices.into_values().collect(),
+        };
+        for (name, state) in self.states {
+            match state {
+                Some(state) => batch.states.push((name, state)),
+                None => batch.removed.push(name),
+            }
+        }
+        (batch, self.tickets)
     }
 }
 

@@ -140,7 +140,7 @@ async fn a_server_tells_of_itself() {
     assert!(number(&facts, "ping_ms") > 0.0);
     assert_eq!(facts.get("role"), Some(&Fact::from("master")));
     assert_eq!(facts.get("keyspace_hits_percent"), Some(&Fact::Double(100.0)));
-    assert_eq!(facts.get("connected_clients"), Some(&Fact::Int(1)));
+    assert!(number(&facts, "connected_clients") >= 1.0);
     assert_eq!(facts.get("value"), None);
     let percent = number(&facts, "memory_used_percent");
     assert!((0.1..10.0).contains(&percent), "{percent}");

@@ -123,6 +123,8 @@ impl Writer {
             drop(inbox);
             self.link.0.dropped.fetch_add(dropped, Ordering::Relaxed);
             self.link.0.wake.notify_one();
+        } else {
+            tracing::error!("something was to be written after the writer ended");
         }
         async move { outcome.await.unwrap_or(Committed::Waiting) }
     }
@@ -240,7 +242,8 @@ impl Task {
             // announced at once, which must not overtake what came before.
             self.release_tickets();
         }
-        let (batch, tickets) = self.shared.inbox().take();
+        let taken = self.shared.inbox().take();
+        let (batch, tickets) = taken.sort_out();
         let mut parts = vec![batch];
         parts.retain(|part| !part.is_empty());
         let mut outcome = Committed::Durable;
