@@ -253,7 +253,7 @@ fn build_channel(
     raw.table.finish(problems);
     let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);
     Some(PlannedChannel {
-        name: raw.name,
+        name: raw.name?,
         channel: channel?.into(),
         renderer: Arc::new(renderer?),
         terms: Terms {
@@ -347,38 +347,44 @@ fn read_checks(
 ) -> Vec<PlannedCheck> {
     let kinds: Vec<&'static str> = check_kinds::ALL.iter().map(|kind| kind.name).collect();
     let files = config::read_check_files(folder, problems);
-    let mut places: HashMap<Name, Place> = HashMap::new();
     let mut raw_checks = Vec::new();
     for file in &files {
         let base = file.path.parent().unwrap_or(folder);
         let mut root = Section::root(file, base, interpolator, problems);
-        for raw in config::read_checks(&mut root, &kinds) {
-            if let Some(first) = places.get(&raw.name) {
-                let message = format!("a check `{}` exists already", raw.name);
-                problems.push(raw.place.error(message).hint(format!("it stands in {first}")));
-            } else {
-                places.insert(raw.name.clone(), raw.place.clone());
-                raw_checks.push(raw);
-            }
-        }
+        raw_checks.extend(config::read_checks(&mut root, &kinds));
         root.finish(problems);
     }
+    check_names(&raw_checks, problems);
     check_dependencies(&raw_checks, problems);
     let checks = raw_checks.into_iter();
     checks.filter_map(|raw| build_check(raw, time_zone, problems)).collect()
 }
 
+/// A name that stands twice is an error, wherever the two are.
+fn check_names(checks: &[RawCheck<'_>], problems: &mut Problems) {
+    let mut places: HashMap<&str, &Place> = HashMap::new();
+    for check in checks {
+        let Some(name) = check.name.as_deref() else { continue };
+        if let Some(first) = places.get(name) {
+            let message = format!("a check `{name}` exists already");
+            problems.push(check.place.error(message).hint(format!("it stands in {first}")));
+        } else {
+            places.insert(name, &check.place);
+        }
+    }
+}
+
 /// A dependency on an unknown check, or one that leads back to itself, is an error.
 fn check_dependencies(checks: &[RawCheck<'_>], problems: &mut Problems) {
     let by_name: HashMap<&str, &RawCheck<'_>> =
-        checks.iter().map(|check| (&*check.name, check)).collect();
-    for check in checks {
+        checks.iter().filter_map(|check| Some((check.name.as_deref()?, check))).collect();
+    for (name, check) in &by_name {
         for (parent, place) in &check.depends_on {
             if !by_name.contains_key(parent.as_str()) {
                 let problem = place.error(format!("there is no check `{parent}`"));
                 problems.push(problem.did_you_mean(parent, by_name.keys().copied()));
-            } else if let Some(way) = way_back(&by_name, parent, &check.name) {
-                let circle = format!("the dependency goes in a circle: {} -> {way}", check.name);
+            } else if let Some(way) = way_back(&by_name, parent, name) {
+                let circle = format!("the dependency goes in a circle: {name} -> {way}");
                 problems.push(place.error(circle));
             } else {
                 let message =
@@ -416,7 +422,8 @@ fn build_check(
     let kind = check_kinds::find(raw.kind)?;
     let check = (kind.parse)(&mut raw.table);
     raw.table.finish(problems);
-    let (cadence, retry_default) = match raw.schedule {
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let (cadence, retry_default) = match raw.schedule? {
         RawSchedule::Every(interval, place) => {
             (placed(Cadence::every(interval), &place, problems), interval)
         }
@@ -425,9 +432,9 @@ fn build_check(
             (placed(cadence, &place, problems), Duration::from_secs(60))
         }
     };
-    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let name = raw.name?;
     let policy = Policy {
-        check: raw.name.clone(),
+        check: name.clone(),
         kind: kind.name.to_owned(),
         confirm_after: raw.confirm_after,
         recover_after: raw.recover_after,
@@ -437,7 +444,7 @@ fn build_check(
         runbook: raw.runbook,
     };
     Some(PlannedCheck {
-        name: raw.name,
+        name,
         kind,
         check: check?,
         judge: judge?,

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One `[[check]]`, with the table of its kind still to be read.
+/// One `[[check]]`, with the table of its kind still to be read: also where something else is
+/// wrong with it, so that all problems come at once.
 #[derive(Debug)]
 pub struct RawCheck<'i> {
-    /// Its name, unique over all files.
-    pub name: Name,
-    /// When it runs.
-    pub schedule: RawSchedule,
+    /// Its name, if it has a proper one.
+    pub name: Option<Name>,
+    /// When it runs, if it says so properly.
+    pub schedule: Option<RawSchedule>,
     /// How long one run may take.
     pub timeout: Duration,
     /// Conditions that must all hold.
@@ -133,8 +134,8 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<Raw
     table.not_yet("recover", "the check alerts only");
     let (kind, kind_table) = table.kind_table(kinds)?;
     Some(RawCheck {
-        name: name?,
-        schedule: schedule?,
+        name,
+        schedule,
         timeout,
         expect,
         degraded_if,

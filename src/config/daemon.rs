@@ -1,4 +1,4 @@
-use super::problem::{Place, Problem};
+use super::problem::Place;
 use super::section::Section;
 use crate::model::{Name, Secret, name_problem};
 use chrono_tz::Tz;
@@ -74,11 +74,12 @@ pub enum KeyMaterial {
     Hash(String),
 }
 
-/// One `[[channel]]`, with the table of its kind still to be read.
+/// One `[[channel]]`, with the table of its kind still to be read: also where something else is
+/// wrong with it, so that all problems come at once.
 #[derive(Debug)]
 pub struct RawChannel<'i> {
-    /// Its name.
-    pub name: Name,
+    /// Its name, if it has a proper one.
+    pub name: Option<Name>,
     /// Messages that it may accept in a span of time, in any such span.
     pub rate_limit: Rate,
     /// Quiet time after an opening about the same check.
@@ -174,17 +175,17 @@ pub fn read_settings<'i>(
         read_api(&mut api, &mut settings.api);
         root.finish_child(api);
     }
+    let mut names: Vec<Name> = Vec::new();
     for mut table in root.tables("channel") {
-        if let Some(channel) = read_channel(&mut table, channel_kinds) {
-            if settings.channels.iter().any(|known| known.name == channel.name) {
-                root.error_at(
-                    &channel.place,
-                    format!("a channel `{}` exists already", channel.name),
-                );
-            } else {
-                settings.channels.push(channel);
+        let place = table.place_of("name");
+        let name = read_name(&mut table);
+        if let Some(name) = &name {
+            if names.contains(name) {
+                table.error_at(&place, format!("a channel `{name}` exists already"));
             }
+            names.push(name.clone());
         }
+        settings.channels.extend(read_channel(&mut table, name, place, channel_kinds));
         root.finish_child(table);
     }
     for mut table in root.tables("route") {
@@ -192,7 +193,7 @@ pub fn read_settings<'i>(
         root.finish_child(table);
         settings.routes.push(route);
     }
-    check_route_targets(root, &settings);
+    check_route_targets(root, &settings.routes, &names);
     settings
 }
 
@@ -288,10 +289,10 @@ fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
 
 fn read_channel<'i>(
     table: &mut Section<'i>,
+    name: Option<Name>,
+    place: Place,
     channel_kinds: &[&'static str],
 ) -> Option<RawChannel<'i>> {
-    let place = table.place_of("name");
-    let name = read_name(table);
     let rate_limit = table
         .built("rate_limit", |text: String| Rate::parse(&text))
         .unwrap_or(Rate { count: 10, per: Duration::from_secs(3600) });
@@ -302,7 +303,7 @@ fn read_channel<'i>(
     table.not_yet("fallback_after", "the channel's failing is told through the others");
     let (kind, kind_table) = table.kind_table(channel_kinds)?;
     Some(RawChannel {
-        name: name?,
+        name,
         rate_limit,
         cooldown,
         timeout,
@@ -317,7 +318,7 @@ fn read_channel<'i>(
 pub fn read_name(table: &mut Section<'_>) -> Option<Name> {
     table.required_built("name", |name: String| match name_problem(&name) {
         None => Ok(Name::from(name)),
-        Some(problem) => Err(problem),
+        Some(problem) => Err(format!("`{name}` does not do: {problem}")),
     })
 }
 
@@ -337,17 +338,12 @@ fn read_route(table: &mut Section<'_>) -> RawRoute {
     RawRoute { when, to, goes_on, urgent }
 }
 
-fn check_route_targets(root: &mut Section<'_>, settings: &Settings<'_>) {
-    let known: Vec<&str> = settings.channels.iter().map(|channel| &*channel.name).collect();
-    let mut problems: Vec<Problem> = Vec::new();
-    for (target, place) in settings.routes.iter().flat_map(|route| &route.to) {
-        if !known.contains(&target.as_str()) {
+fn check_route_targets(root: &mut Section<'_>, routes: &[RawRoute], names: &[Name]) {
+    for (target, place) in routes.iter().flat_map(|route| &route.to) {
+        if !names.iter().any(|name| **name == *target.as_str()) {
             let problem = place.error(format!("there is no channel `{target}`"));
-            problems.push(problem.did_you_mean(target, known.iter().copied()));
+            root.report(problem.did_you_mean(target, names.iter().map(|name| &**name)));
         }
-    }
-    for problem in problems {
-        root.report(problem);
     }
 }
 
