@@ -347,3 +347,6 @@ fn explain_close(frame: Option<&CloseFrame>, peer: SocketAddr) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,9 @@ pub mod exchange;
 pub mod headers;
 pub mod tls;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use crate::clock::Clock;
 use crate::config::Section;
 use std::sync::Arc;
