@@ -3,10 +3,11 @@
 use super::Kind;
 
 mod http;
+mod tcp;
 mod websocket;
 
 /// Every kind, in the order in which they are shown.
-pub const ALL: &[&Kind] = &[&http::KIND, &websocket::KIND];
+pub const ALL: &[&Kind] = &[&http::KIND, &websocket::KIND, &tcp::KIND];
 
 /// The kind called `name`.
 pub fn find(name: &str) -> Option<&'static Kind> {

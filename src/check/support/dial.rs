@@ -34,6 +34,13 @@ impl Target {
     pub fn of(url: &Url) -> Option<Self> {
         Some(Self { host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
+
+    /// Reads `host:port`, where an IPv6 address stands in brackets.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        Some(Self { host: Host::parse(host).ok()?, port })
+    }
 }
 
 impl fmt::Display for Target {
@@ -152,6 +159,18 @@ pub async fn dial(
     let chain = stream.get_ref().1.peer_certificates();
     let certificate = chain.and_then(|chain| chain.first()).and_then(Certificate::read);
     Ok(Dialled { stream: Stream::Tls(Box::new(stream)), peer, phases, certificate })
+}
+
+/// Writes down what dialling found, also where it failed: the phases and `cert_days_left`.
+pub fn note(dialled: &Result<Dialled, DialError>, clock: &dyn Clock, facts: &mut Facts) {
+    let (phases, certificate) = match dialled {
+        Ok(dialled) => (dialled.phases, dialled.certificate),
+        Err(failed) => (failed.phases, failed.certificate),
+    };
+    phases.note(facts);
+    if let Some(certificate) = certificate {
+        facts.set("cert_days_left", certificate.days_left(clock.wall()));
+    }
 }
 
 /// What went wrong on a connection to `peer` that stood already.
