@@ -5,6 +5,7 @@ mod postgres;
 mod redis;
 mod rpc;
 mod system;
+mod tcp;
 #[cfg(test)]
 mod testing;
 mod websocket;
@@ -12,8 +13,15 @@ mod websocket;
 use super::Kind;
 
 /// Every kind, in the order in which they are shown.
-pub const ALL: &[&Kind] =
-    &[&http::KIND, &postgres::KIND, &redis::KIND, &rpc::KIND, &websocket::KIND, &system::KIND];
+pub const ALL: &[&Kind] = &[
+    &http::KIND,
+    &postgres::KIND,
+    &redis::KIND,
+    &rpc::KIND,
+    &websocket::KIND,
+    &tcp::KIND,
+    &system::KIND,
+];
 
 /// The kind called `name`.
 pub fn find(name: &str) -> Option<&'static Kind> {

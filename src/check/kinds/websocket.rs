@@ -187,14 +187,7 @@ impl WebSocket {
     async fn talk(&self, clock: &dyn Clock, facts: &mut Facts) -> Result<(), String> {
         let tls = self.opening.secure.then_some(&self.tls);
         let dialled = dial::dial(clock, &self.opening.target, tls).await;
-        let (phases, certificate) = match &dialled {
-            Ok(dialled) => (dialled.phases, dialled.certificate),
-            Err(failed) => (failed.phases, failed.certificate),
-        };
-        phases.note(facts);
-        if let Some(certificate) = certificate {
-            facts.set("cert_days_left", certificate.days_left(clock.wall()));
-        }
+        dial::note(&dialled, clock, facts);
         let Dialled { stream, peer, .. } = dialled.map_err(|failed| failed.what)?;
 
         let start = clock.now().mono;
@@ -347,3 +340,6 @@ fn explain_close(frame: Option<&CloseFrame>, peer: SocketAddr) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

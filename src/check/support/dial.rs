@@ -34,6 +34,13 @@ impl Target {
     pub fn of(url: &Url) -> Option<Self> {
         Some(Self { host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
+
+    /// Reads `host:port`, where an IPv6 address stands in brackets.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        Some(Self { host: Host::parse(host).ok()?, port })
+    }
 }
 
 impl fmt::Display for Target {
@@ -154,6 +161,18 @@ pub async fn dial(
     Ok(Dialled { stream: Stream::Tls(Box::new(stream)), peer, phases, certificate })
 }
 
+/// Writes down what dialling found, also where it failed: the phases and `cert_days_left`.
+pub fn note(dialled: &Result<Dialled, DialError>, clock: &dyn Clock, facts: &mut Facts) {
+    let (phases, certificate) = match dialled {
+        Ok(dialled) => (dialled.phases, dialled.certificate),
+        Err(failed) => (failed.phases, failed.certificate),
+    };
+    phases.note(facts);
+    if let Some(certificate) = certificate {
+        facts.set("cert_days_left", certificate.days_left(clock.wall()));
+    }
+}
+
 /// What went wrong on a connection to `peer` that stood already.
 pub fn explain_io(error: &io::Error, peer: SocketAddr) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -163,7 +182,7 @@ pub fn explain_io(error: &io::Error, peer: SocketAddr) -> String {
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe => format!("connection reset by {peer}"),
-        io::ErrorKind::UnexpectedEof => format!("connection closed by {peer} midway"),
+        io::ErrorKind::UnexpectedEof => format!("connection closed by {peer}"),
         io::ErrorKind::TimedOut => format!("connection to {peer} timed out"),
         _ => format!("connection to {peer} failed: {}", plain(error)),
     }
@@ -346,4 +365,82 @@ fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, connect_any, dial};
+    use crate::check::support::testing::within;
+    use crate::clock::System;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use url::Url;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        (listener, address)
+    }
+
+    /// An address where nobody listens.
+    async fn closed() -> SocketAddr {
+        listener().await.1
+    }
+
+    fn target(url: &str) -> Target {
+        Target::of(&Url::parse(url).expect("a URL")).expect("a target")
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_who_refused() {
+        let address = closed().await;
+        let dialled = dial(&System::start(), &target(&format!("http://{address}")), None).await;
+        let failed = dialled.expect_err("nobody listens");
+        assert_eq!(failed.what, format!("connection refused by {address}"));
+        assert_eq!(failed.phases.dns, Some(Duration::ZERO), "an address needs no look-up");
+        assert!(failed.phases.connect.is_some());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_told_as_such() {
+        let dialled = dial(&System::start(), &target("http://nobody.invalid"), None).await;
+        let failed = dialled.expect_err("the name is reserved, RFC 6761");
+        assert!(failed.what.starts_with("DNS: no "), "{}", failed.what);
+        assert!(failed.what.contains("nobody.invalid"), "{}", failed.what);
+        assert_eq!(failed.phases.connect, None);
+    }
+
+    #[tokio::test]
+    async fn a_second_address_is_tried_where_the_first_refuses() {
+        let (_listener, open) = listener().await;
+        let (_, peer) = connect_any(&[closed().await, open]).await.expect("a connection");
+        assert_eq!(peer, open);
+    }
+
+    #[tokio::test]
+    async fn a_second_address_is_tried_where_the_first_says_nothing() {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let silent = socket.local_addr().expect("an address");
+        let _listener = socket.listen(1).expect("a listener");
+        // Once the queue of connections that nobody accepts is full, Linux says nothing to more.
+        let mut queue = Vec::new();
+        let attempt =
+            || tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(silent));
+        while let Ok(stream) = attempt().await {
+            queue.push(stream);
+            assert!(queue.len() < 100, "the queue of connections has no end");
+        }
+        let (_open, open) = listener().await;
+        let (_, peer) = within(connect_any(&[silent, open])).await.expect("a connection");
+        assert_eq!(peer, open);
+    }
+
+    #[tokio::test]
+    async fn all_refusals_are_told() {
+        let (one, other) = (closed().await, closed().await);
+        let failed = connect_any(&[one, other]).await.expect_err("nobody listens");
+        assert_eq!(failed, format!("connection refused by {one}; connection refused by {other}"));
+    }
 }

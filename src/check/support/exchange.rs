@@ -142,7 +142,7 @@ fn explain(error: &hyper::Error, peer: SocketAddr) -> String {
         cause = inner.source();
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        format!("connection closed by {peer} before the whole answer came")
+        format!("connection closed by {peer} before an answer came")
     } else if error.is_parse() {
         format!("the answer of {peer} is not HTTP/1.1: {error}")
     } else {

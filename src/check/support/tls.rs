@@ -188,7 +188,9 @@ fn explain_certificate(problem: &CertificateError) -> String {
         }
         CertificateError::Revoked => "certificate is revoked".to_owned(),
         CertificateError::BadEncoding => "certificate cannot be read".to_owned(),
-        CertificateError::BadSignature => "certificate has a wrong signature".to_owned(),
+        CertificateError::BadSignature => {
+            "certificate is not signed by the authority that it names".to_owned()
+        }
         other => format!("certificate is not valid: {other}"),
     }
 }
@@ -332,4 +334,58 @@ fn verify_listed(
     }
     rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
     Ok(ServerCertVerified::assertion())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CaFile, Certificate, TlsOptions, client_config};
+    use crate::check::support::testing::{Authority, file};
+    use crate::model::Timestamp;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    #[test]
+    fn days_left_are_whole_days_and_go_below_zero() {
+        const DAY: i64 = 24 * 60 * 60 * 1000;
+        let certificate = Certificate { not_after: Timestamp::from_millis(100 * DAY) };
+        let check = |now, expected| {
+            assert_eq!(certificate.days_left(Timestamp::from_millis(now)), expected);
+        };
+        check(90 * DAY, 10);
+        check(90 * DAY + 1, 9);
+        check(100 * DAY, 0);
+        check(100 * DAY + 1, -1);
+    }
+
+    #[test]
+    fn a_file_without_usable_certificates_is_refused_with_its_name() {
+        let check = |text, expected: &str| {
+            let file = file(text);
+            let what = CaFile::read(file.path()).expect_err("a problem");
+            let what = what.replace(&file.path().display().to_string(), "FILE");
+            assert!(what.starts_with(expected), "{what}");
+        };
+        check("", "FILE holds no certificate");
+        check("-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n", "FILE is not a");
+        check(
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "FILE holds a certificate that cannot be used",
+        );
+        let missing = CaFile::read(Path::new("/nonexistent/ca.pem")).expect_err("a problem");
+        assert!(missing.starts_with("cannot read /nonexistent/ca.pem"), "{missing}");
+        let both = format!("{}{}", Authority::new().pem, Authority::new().pem);
+        assert_eq!(CaFile::read(file(&both).path()).map(|file| file.certificates.len()), Ok(2));
+    }
+
+    #[test]
+    fn checks_with_the_same_trust_share_one_configuration() {
+        let config = |insecure_skip_verify, alpn: &[&[u8]]| {
+            let options = TlsOptions { ca_file: None, insecure_skip_verify };
+            client_config(&options, alpn).expect("a configuration")
+        };
+        let first = config(false, &[b"http/1.1"]);
+        assert!(Arc::ptr_eq(&first, &config(false, &[b"http/1.1"])));
+        assert!(!Arc::ptr_eq(&first, &config(true, &[b"http/1.1"])));
+        assert!(!Arc::ptr_eq(&first, &config(false, &[])));
+    }
 }
