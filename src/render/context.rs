@@ -1,10 +1,9 @@
 use super::escape::clean;
 use super::letter::Letter;
 use super::words::{self, Tone};
-use crate::model::{Incident, Severity, Status, TimelineEntry, Timestamp, What};
+use crate::model::{Incident, Labels, Severity, Status, TimelineEntry, Timestamp, What};
 use chrono_tz::Tz;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// How many incidents a message lists.
 pub(super) const LISTED: usize = 20;
@@ -100,7 +99,7 @@ pub struct IncidentContext {
     /// How many reasons there are beyond those.
     pub more_reasons: usize,
     /// The labels: `labels.team`. Say `labels.team|default("")` for one that not every check has.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Where to read what to do; none if the check does not say.
     pub runbook: Option<String>,
     /// Who has taken it on; none if nobody has.
@@ -197,12 +196,7 @@ impl IncidentContext {
             reason: first.to_owned(),
             more_reasons: incident.reasons.len().saturating_sub(REASONS),
             reasons,
-            labels: incident
-                .labels
-                .iter()
-                .take(LABELS)
-                .map(|(name, value)| (clean(name, LABEL), clean(value, LABEL)))
-                .collect(),
+            labels: bounded_labels(&incident.labels),
             runbook: incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS)),
             acknowledged: incident.acknowledged.as_deref().map(|person| clean(person, NAME)),
             opened_at: incident.opened_at,
@@ -231,4 +225,10 @@ impl TimelineContext {
 /// The first reasons of an incident, clean and bounded, as every message shows them.
 pub fn bounded_reasons(reasons: &[String]) -> Vec<String> {
     reasons.iter().take(REASONS).map(|reason| clean(reason, REASON)).collect()
+}
+
+/// The labels of an incident, clean and bounded, as every message shows them.
+pub fn bounded_labels(labels: &Labels) -> Labels {
+    let cleaned = |(name, value): (&String, &String)| (clean(name, LABEL), clean(value, LABEL));
+    labels.iter().take(LABELS).map(cleaned).collect()
 }

@@ -8,6 +8,8 @@ use crate::model::Format;
 
 /// How far back from the limit a better place to cut is looked for, in bytes.
 const LOOK_BACK: usize = 120;
+/// The longest link or tag that is kept in one piece, in bytes.
+const LINK: usize = 2_100;
 
 /// How long `text` is for a reader of `format`, in UTF-16 units.
 pub fn length(format: Format, text: &str) -> usize {
@@ -94,15 +96,15 @@ fn piece_length(format: Format, rest: &str) -> usize {
     let Some(first) = rest.chars().next() else { return 0 };
     let whole = match (format, first) {
         (Format::Slack | Format::TelegramHtml, '&') => up_to(rest, ';', 8),
-        (Format::Slack, '<') => up_to(rest, '>', 2_100),
-        (Format::TelegramHtml, '<') => up_to(rest, '>', 4_000),
+        (Format::Slack, '<') => up_to(rest, '>', LINK),
+        (Format::TelegramHtml, '<') => up_to(rest, '>', LINK),
         (Format::Discord, '\\') => {
             rest.chars().nth(1).map(|escaped| first.len_utf8() + escaped.len_utf8())
         }
-        (Format::Discord, '[') => rest
-            .find("](")
-            .filter(|middle| !rest[..*middle].contains('\n'))
-            .and_then(|middle| Some(middle + up_to(&rest[middle..], ')', 2_100)?)),
+        (Format::Discord, '[') => start(rest, LINK).find("](").and_then(|middle| {
+            let whole = middle + up_to(&rest[middle..], ')', LINK)?;
+            (!rest[..middle].contains('\n')).then_some(whole)
+        }),
         _ => None,
     };
     whole.unwrap_or(first.len_utf8())
@@ -110,8 +112,13 @@ fn piece_length(format: Format, rest: &str) -> usize {
 
 /// The bytes up to and with `last`, if it comes within `limit` bytes and on the same line.
 fn up_to(rest: &str, last: char, limit: usize) -> Option<usize> {
-    let found = rest.find([last, '\n'])?;
-    (found < limit && rest[found..].starts_with(last)).then(|| found + last.len_utf8())
+    let found = start(rest, limit).find([last, '\n'])?;
+    rest[found..].starts_with(last).then(|| found + last.len_utf8())
+}
+
+/// The first `limit` bytes, so that looking ahead costs the same in a text of any length.
+fn start(rest: &str, limit: usize) -> &str {
+    &rest[..rest.floor_char_boundary(limit)]
 }
 
 /// What a piece counts: Telegram counts after its entities are parsed.

@@ -10,7 +10,7 @@ pub mod sample;
 mod words;
 
 pub use context::{
-    Context, Counts, HeldContext, IncidentContext, TimelineContext, bounded_reasons,
+    Context, Counts, HeldContext, IncidentContext, TimelineContext, bounded_labels, bounded_reasons,
 };
 pub use escape::{clean, escape, html, short};
 pub use fit::{fit, length, split};
@@ -137,6 +137,7 @@ impl Renderer {
             place.and_then(|(source, range)| source.get(range)).map(|text| short(text, 80));
         match (error.kind(), quoted) {
             (ErrorKind::UndefinedError, Some(quoted)) => {
+                let quoted = quoted.trim_start_matches('.');
                 message = format!(
                     "`{quoted}` is not defined (a name that is not always there needs \
                      `|default(\"\")`)"

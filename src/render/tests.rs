@@ -43,10 +43,11 @@ fn gallery(source: &str, format: Format) -> String {
     bare.reasons = vec!["latency 912ms is over 800ms".to_owned(), "a & b < c @everyone".to_owned()];
     let show = |what, incidents: &[Incident]| {
         let Rendered { title, text, .. } = rendered(source, format, what, incidents);
-        format!("{what:=>10}\n{title}\n{text}").trim_end().to_owned()
+        let shown = format!("{what:=>10}\n{title}\n{text}");
+        shown.trim_end().replace('\u{200b}', "{zero width}")
     };
     [
-        show(What::Opened, &[opened.clone()]),
+        show(What::Opened, std::slice::from_ref(&opened)),
         show(What::Improved, &[bare]),
         show(What::Worsened, &[opened]),
         show(What::Resolved, &[over]),
@@ -60,36 +61,36 @@ fn gallery(source: &str, format: Format) -> String {
 fn slack_messages() {
     insta::assert_snapshot!(gallery(SLACK, Format::Slack), @r"
     ====opened
-    🔴 DOWN shop-api — status == 200 failed: status is 503
+    🔴 *DOWN shop-api* — status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <https://wiki.example/shop-api|Runbook>
 
     ==improved
-    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    🟡 *DEGRADED core-db* (was down) — latency 912ms is over 800ms
     • latency 912ms is over 800ms
-    • a &amp; b &lt; c @​everyone
+    • a &amp; b &lt; c @{zero width}everyone
     Since 2026-03-01 09:15:02 UTC
     warning · postgres · prod
 
     ==worsened
-    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    🔴 *DOWN shop-api* (was degraded) — status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <https://wiki.example/shop-api|Runbook>
 
     ==resolved
-    🟢 UP billing — was down for 4m 10s · prod
+    🟢 *UP billing* — was down for 4m 10s · prod
 
     ====digest
-    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 *3 alerts* · prod — 1 down, 1 degraded, 1 resolved
     🔴 *DOWN shop-api* — status == 200 failed: status is 503 · 4m 10s
     🟡 *DEGRADED core-db* — no reason is known · 4m 10s
     🟢 *UP billing* — was down for 4m 10s
-    _4 alerts in one, since this channel had reached its rate limit_
+    _in place of 4 messages, since this channel had reached its rate limit_
 
     ======test
-    🔵 TEST from prod — nothing is wrong
+    🔵 *TEST from prod* — nothing is wrong
     If you can read this, alerts from *prod* reach you here.
     ");
 }
@@ -106,7 +107,7 @@ fn discord_messages() {
     ==improved
     🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
     • latency 912ms is over 800ms
-    • a & b \< c @​everyone
+    • a & b \< c @{zero width}everyone
     Since 2026-03-01 09:15:02 UTC
     warning · postgres
 
@@ -124,7 +125,7 @@ fn discord_messages() {
     🔴 **DOWN shop-api** — status == 200 failed: status is 503 · 4m 10s
     🟡 **DEGRADED core-db** — no reason is known · 4m 10s
     🟢 **UP billing** — was down for 4m 10s
-    *4 alerts in one, since this channel had reached its rate limit*
+    *in place of 4 messages, since this channel had reached its rate limit*
 
     ======test
     🔵 TEST from prod — nothing is wrong
@@ -136,36 +137,36 @@ fn discord_messages() {
 fn telegram_messages() {
     insta::assert_snapshot!(gallery(TELEGRAM, Format::TelegramHtml), @r#"
     ====opened
-    🔴 DOWN shop-api — status == 200 failed: status is 503
+    🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <a href="https://wiki.example/shop-api">Runbook</a>
 
     ==improved
-    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    🟡 <b>DEGRADED core-db</b> (was down) — latency 912ms is over 800ms
     • latency 912ms is over 800ms
     • a &amp; b &lt; c @everyone
     Since 2026-03-01 09:15:02 UTC
     warning · postgres · prod
 
     ==worsened
-    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    🔴 <b>DOWN shop-api</b> (was degraded) — status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <a href="https://wiki.example/shop-api">Runbook</a>
 
     ==resolved
-    🟢 UP billing — was down for 4m 10s · prod
+    🟢 <b>UP billing</b> — was down for 4m 10s · prod
 
     ====digest
-    🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
+    🔴 <b>3 alerts</b> · prod — 1 down, 1 degraded, 1 resolved
     🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503 · 4m 10s
     🟡 <b>DEGRADED core-db</b> — no reason is known · 4m 10s
     🟢 <b>UP billing</b> — was down for 4m 10s
-    <i>4 alerts in one, since this channel had reached its rate limit</i>
+    <i>in place of 4 messages, since this channel had reached its rate limit</i>
 
     ======test
-    🔵 TEST from prod — nothing is wrong
+    🔵 <b>TEST from prod</b> — nothing is wrong
     If you can read this, alerts from <b>prod</b> reach you here.
     "#);
 }
@@ -217,7 +218,7 @@ fn email_messages() {
     🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
     🟡 DEGRADED core-db — no reason is known · 4m 10s
     🟢 UP billing — was down for 4m 10s
-    4 alerts in one, since this channel had reached its rate limit
+    in place of 4 messages, since this channel had reached its rate limit
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
@@ -259,7 +260,7 @@ fn console_messages() {
     🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
     🟡 DEGRADED core-db — no reason is known · 4m 10s
     🟢 UP billing — was down for 4m 10s
-    4 alerts in one, since this channel had reached its rate limit
+    in place of 4 messages, since this channel had reached its rate limit
 
     ======test
     🔵 TEST from prod — nothing is wrong
@@ -374,7 +375,7 @@ fn what_is_wrong_with_a_template_is_found_when_it_is_loaded() {
     alert.jinja:2: filter upppr is unknown (for `opened`)
     alert.jinja:1: unexpected end of block, at `%}`
     alert.jinja: the block `title` comes out empty; it must say something (for `opened`)
-    alert.jinja: block 'text' not found; a template has the blocks `title`, `text` and, for email, `html` (for `opened`)
+    alert.jinja:1: `labels.team` is not defined (a name that is not always there needs `|default("")`) (for `opened`)
     "#);
 }
 

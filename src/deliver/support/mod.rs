@@ -2,13 +2,24 @@
 
 mod http;
 mod secret;
+mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use http::{Answer, classify, exchange, retry_after};
 pub use secret::{SecretUrl, Veil};
+pub use smtp::{Kept, Relay, Security};
 
-use crate::config::PLACEHOLDER_HOST;
+use crate::config::{PLACEHOLDER_HOST, Section};
+use reqwest::Url;
+
+/// Takes the address of a server that speaks HTTP, which must be there.
+pub fn required_url(section: &mut Section<'_>, key: &'static str) -> Option<Url> {
+    if !section.has(key) {
+        section.required::<String>(key);
+    }
+    section.url(key, &["https", "http"])
+}
 
 /// Whether `text` stands in the place of a value that `validate --no-secrets` does not look up.
 pub fn is_placeholder(text: &str) -> bool {

@@ -1,0 +1,230 @@
+use crate::config::Section;
+use crate::deliver::support::{Kept, Relay, Security, Veil, is_placeholder};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::model::{Format, Message, OptionDoc, Secret, What};
+use crate::render::clean;
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lettre::Address;
+use lettre::error::Error as MailError;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::client::Certificate;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tokio::sync::OnceCell;
+
+/// Characters of a subject.
+const SUBJECT: usize = 250;
+
+/// Email, by a mail server that takes it on.
+pub const KIND: ChannelKind = ChannelKind {
+    name: "email",
+    summary: "email, by a mail server that takes it on",
+    options: &[
+        OptionDoc::new("host", "string", "required", "name of the mail server"),
+        OptionDoc::new("port", "integer", "", "587 for starttls, 465 for implicit, 25 for none"),
+        OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none"),
+        OptionDoc::new("ca_file", "string", "", "PEM file of certificates to trust as well"),
+        OptionDoc::new("username", "string", "", "user name; goes with a password"),
+        OptionDoc::new("password", "secret", "", "password; goes with a user name"),
+        OptionDoc::new("from", "string", "required", "address that it comes from"),
+        OptionDoc::new("to", "list", "required", "addresses that it goes to, each on its own"),
+    ],
+    example: r#"[[channel]]
+name = "ops-mail"
+[channel.email]
+host = "smtp.example.org"
+username = "watchbell"
+password = "SECRET"             # keep it out of the file: password = "${SMTP_PASSWORD}"
+from = "Watchbell <alerts@example.org>"
+to = ["ops@example.org", "Night shift <night@example.org>"]
+"#,
+    format: Format::Email,
+    template: include_str!("../../../alert-templates/email.jinja"),
+    parse,
+};
+
+#[derive(Debug)]
+struct Email {
+    relay: Relay,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+}
+
+fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
+    let host: Option<String> = section.required("host");
+    let security = section
+        .built("tls", |word: String| match &*word {
+            "starttls" => Ok(Security::StartTls),
+            "implicit" => Ok(Security::Implicit),
+            "none" => Ok(Security::None),
+            _ => Err(format!("`{word}` is not known here (use starttls, implicit or none)")),
+        })
+        .unwrap_or(Security::StartTls);
+    let port = section.or("port", security.port());
+    let ca_place = section.place_of("ca_file");
+    let ca_file = section.path("ca_file").map(|path| read_certificates(&path));
+    let login = parse_login(section, security, host.as_deref());
+    let from = section.required_built("from", |text: String| mailbox(&text));
+    let to = parse_recipients(section);
+    let trusted = match ca_file {
+        Some(Ok(certificates)) => Some(certificates),
+        Some(Err(problem)) => {
+            section.error_at(&ca_place, problem);
+            return None;
+        }
+        None => None,
+    };
+    let veil = veil(login.as_ref());
+    let (tls, kept) = (OnceCell::new(), Kept::default());
+    let relay = Relay { host: host?, port, security, trusted, login, veil, tls, kept };
+    Some(Box::new(Email { relay, from: from?, to: to? }))
+}
+
+fn parse_login(
+    section: &mut Section<'_>,
+    security: Security,
+    host: Option<&str>,
+) -> Option<(String, Secret)> {
+    let (user_place, password_place) = (section.place_of("username"), section.place_of("password"));
+    let user: Option<String> = section.optional("username");
+    let password = section.secret("password");
+    match (&user, &password) {
+        (Some(_), None) => {
+            section.error_at(&user_place, "goes with a `password`, which is missing")
+        }
+        (None, Some(_)) => {
+            section.error_at(&password_place, "goes with a `username`, which is missing")
+        }
+        (Some(_), Some(_)) if security == Security::None && !host.is_some_and(is_local) => {
+            let message = "is sent in the open, since `tls` is none";
+            section.report(password_place.warning(message));
+        }
+        _ => {}
+    }
+    user.zip(password)
+}
+
+fn is_local(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+fn parse_recipients(section: &mut Section<'_>) -> Option<Vec<Mailbox>> {
+    let place = section.place_of("to");
+    let there = section.has("to");
+    let listed = section.strings("to");
+    let mut to: Vec<Mailbox> = Vec::new();
+    for (text, place) in &listed {
+        match mailbox(text) {
+            Ok(known) if to.iter().any(|other| other.email == known.email) => {}
+            Ok(new) => to.push(new),
+            Err(problem) => section.error_at(place, problem),
+        }
+    }
+    if !there {
+        section.error_at(&place, "is missing");
+    } else if listed.is_empty() {
+        section.error_at(&place, "names nobody");
+    }
+    (!to.is_empty()).then_some(to)
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, String> {
+    let text = if is_placeholder(text) { "secret@secret.invalid" } else { text };
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address (such as ops@example.org or Ops <ops@example.org>)")
+    })
+}
+
+fn read_certificates(path: &Path) -> Result<Certificate, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let none = || format!("{} holds no certificate in PEM form", path.display());
+    let certificate = Certificate::from_pem(&pem).map_err(|_| none())?;
+    let begins = b"-----BEGIN CERTIFICATE-----";
+    pem.windows(begins.len()).any(|window| window == begins).then_some(certificate).ok_or_else(none)
+}
+
+/// The password as it is, and as the commands AUTH PLAIN and AUTH LOGIN carry it.
+fn veil(login: Option<&(String, Secret)>) -> Veil {
+    let Some((user, password)) = login else { return Veil::default() };
+    let plain = STANDARD.encode(format!("\0{user}\0{}", password.expose()));
+    let alone = STANDARD.encode(password.expose());
+    Veil::over([password.clone(), Secret::new(plain), Secret::new(alone)])
+}
+
+#[async_trait]
+impl Channel for Email {
+    fn recipients(&self) -> Vec<String> {
+        self.to.iter().map(|mailbox| mailbox.email.to_string()).collect()
+    }
+
+    async fn send(&self, _net: &Net, message: &Message) -> Outcome {
+        let Some(to) = self.recipient(&message.recipient) else {
+            let why = format!("`{}` is not an address", clean(&message.recipient, 200));
+            return Outcome::Rejected { why };
+        };
+        match self.mail(message, to) {
+            Ok(mail) => self.relay.send(mail.envelope(), &mail.formatted()).await,
+            Err(error) => Outcome::Rejected { why: format!("cannot make a mail of it: {error}") },
+        }
+    }
+}
+
+impl Email {
+    /// The mailbox of an address: with its name if it is still listed. A notice that is still owed
+    /// to an address that no longer is, goes there all the same.
+    fn recipient(&self, address: &str) -> Option<Mailbox> {
+        if address.is_empty() {
+            return self.to.first().cloned();
+        }
+        let address: Address = address.parse().ok()?;
+        let listed = self.to.iter().find(|mailbox| mailbox.email == address).cloned();
+        Some(listed.unwrap_or_else(|| Mailbox::new(None, address)))
+    }
+
+    /// The mail that tells `message`. Its Message-ID is the same on each try, and all mails about
+    /// one incident refer to the same id, so that they stand together as one thread.
+    fn mail(&self, message: &Message, to: Mailbox) -> Result<lettre::Message, MailError> {
+        let domain = self.from.email.domain();
+        let owed = Duration::from_millis(u64::try_from(message.at.as_millis()).unwrap_or(0));
+        let id = format!("<{}.{}@{domain}>", message.id, tag(&to.email));
+        let mut builder = lettre::Message::builder()
+            .from(self.from.clone())
+            .to(to)
+            .subject(clean(&message.title, SUBJECT))
+            .date(SystemTime::UNIX_EPOCH + owed)
+            .message_id(Some(id))
+            .raw_header(header("Auto-Submitted", "auto-generated"))
+            .raw_header(header("X-Auto-Response-Suppress", "All"))
+            .raw_header(header("X-Watchbell-Notice", &message.id));
+        if let [incident] = &message.incidents[..] {
+            let thread = format!("<incident.{}@{domain}>", incident.id);
+            if message.what != What::Opened {
+                builder = builder.in_reply_to(thread.clone());
+            }
+            builder = builder.references(thread);
+        }
+        let text = if message.text.is_empty() { &message.title } else { &message.text };
+        if message.html.is_empty() {
+            return builder.singlepart(SinglePart::plain(text.clone()));
+        }
+        let html = message.html.clone();
+        builder.multipart(MultiPart::alternative_plain_html(text.clone(), html))
+    }
+}
+
+/// A short tag that tells the recipients of one notice apart.
+fn tag(address: &Address) -> String {
+    let hash = Sha256::digest(address.to_string().as_bytes());
+    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use super::Veil;
+use crate::deliver::Outcome;
+use crate::model::Secret;
+use lettre::address::Envelope;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, TlsParameters, TlsParametersBuilder,
+};
+use lettre::transport::smtp::extension::ClientId;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// How long a connection waits for the next mail.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a goodbye, or the dialling of one address, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a connection is made safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Plain at first, then TLS by STARTTLS; a server that does not offer it is not used.
+    StartTls,
+    /// TLS from the first byte.
+    Implicit,
+    /// None at all.
+    None,
+}
+
+impl Security {
+    /// The port that goes with it.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Implicit => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+/// A mail server that takes mails from us.
+///
+/// It keeps one connection for the next mail. lettre's own pool is not used: it takes back the
+/// connection of a try that was cut off in the middle, and what the server says to that try would
+/// be taken for its answer to the next mail.
+pub struct Relay {
+    /// Its name, which its certificate bears too.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is made safe.
+    pub security: Security,
+    /// Certificates that are trusted beside the machine's own.
+    pub trusted: Option<Certificate>,
+    /// User name and password.
+    pub login: Option<(String, Secret)>,
+    /// What must not show in its words.
+    pub veil: Veil,
+    /// Made at the first mail, since it reads the machine's certificates.
+    pub tls: OnceCell<TlsParameters>,
+    /// The connection that waits.
+    pub kept: Kept,
+}
+
+/// A place for one connection.
+#[derive(Default)]
+pub struct Kept(Arc<Mutex<Place>>);
+
+#[derive(Default)]
+struct Place {
+    connection: Option<AsyncSmtpConnection>,
+    /// Tells the connection that stands here from those that stood here before.
+    turn: u64,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Hands over one mail. 4xx, a broken connection and a failed handshake may pass; 5xx is for
+    /// good (RFC 5321, section 4.2.1).
+    pub async fn send(&self, envelope: &Envelope, mail: &[u8]) -> Outcome {
+        let mut connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return self.outcome(&error, error.is_permanent()),
+        };
+        match connection.send(envelope, mail).await {
+            Ok(_) => {
+                self.kept.keep(connection);
+                Outcome::Accepted
+            }
+            // What lettre itself refuses is an address that this server cannot take.
+            Err(error) => self.outcome(&error, error.is_permanent() || error.is_client()),
+        }
+    }
+
+    fn outcome(&self, error: &Error, for_good: bool) -> Outcome {
+        let why = self.veil.clean(&error.to_string());
+        if for_good { Outcome::Rejected { why } } else { Outcome::Retry { after: None, why } }
+    }
+
+    async fn connection(&self) -> Result<AsyncSmtpConnection, Error> {
+        if let Some(mut connection) = self.kept.take()
+            && connection.test_connected().await
+        {
+            return Ok(connection);
+        }
+        let server = (self.host.as_str(), self.port);
+        let (hello, dialling) = (ClientId::default(), Some(PATIENCE));
+        let dial = |tls| AsyncSmtpConnection::connect_tokio1(server, dialling, &hello, tls, None);
+        let mut connection = match self.security {
+            Security::Implicit => dial(Some(self.tls().await?)).await?,
+            Security::None => dial(None).await?,
+            Security::StartTls => {
+                let tls = self.tls().await?;
+                let mut connection = dial(None).await?;
+                connection.starttls(tls, &hello).await?;
+                connection
+            }
+        };
+        if let Some((user, password)) = &self.login {
+            let credentials = Credentials::new(user.clone(), password.expose().to_owned());
+            connection.auth(DEFAULT_MECHANISMS, &credentials).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn tls(&self) -> Result<TlsParameters, Error> {
+        let make = || async {
+            let mut builder: TlsParametersBuilder = TlsParameters::builder(self.host.clone());
+            if let Some(trusted) = &self.trusted {
+                builder = builder.add_root_certificate(trusted.clone());
+            }
+            builder.build()
+        };
+        self.tls.get_or_try_init(make).await.cloned()
+    }
+}
+
+impl Kept {
+    fn take(&self) -> Option<AsyncSmtpConnection> {
+        lock(&self.0).connection.take()
+    }
+
+    fn keep(&self, connection: AsyncSmtpConnection) {
+        let turn = {
+            let mut place = lock(&self.0);
+            place.turn += 1;
+            place.connection = Some(connection);
+            place.turn
+        };
+        let kept = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE).await;
+            let idle = kept.upgrade().and_then(|kept| {
+                let mut place = lock(&kept);
+                if place.turn == turn { place.connection.take() } else { None }
+            });
+            if let Some(mut connection) = idle {
+                // A server that does not answer to a goodbye is left without one.
+                let _ = tokio::time::timeout(PATIENCE, connection.abort()).await;
+            }
+        });
+    }
+}
+
+fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
