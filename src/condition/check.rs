@@ -109,8 +109,19 @@ type Checked<T> = Result<T, ConditionProblem>;
 
 impl Checker<'_> {
     fn problem(&self, at: &IdedExpr, message: impl Into<String>) -> ConditionProblem {
-        let offset = self.info.offset_for(at.id).map(|(start, _)| start as usize);
-        ConditionProblem::new(message, offset)
+        ConditionProblem::new(message, self.offset(at))
+    }
+
+    /// Where `at` stands: an operator, a name, or the start of a literal.
+    fn offset(&self, at: &IdedExpr) -> Option<usize> {
+        let offset = self.info.offset_for(at.id).map(|(start, _)| start as usize)?;
+        // Of a call the parser notes the bracket; people look for the name.
+        let (Expr::Call(call), Some(before)) = (&at.expr, self.info.source.get(..offset)) else {
+            return Some(offset);
+        };
+        let name = before.trim_end();
+        let is_name = name.ends_with(call.func_name.as_str());
+        Some(if is_name { name.len() - call.func_name.len() } else { offset })
     }
 
     fn ty(&mut self, expr: &IdedExpr) -> Checked<Ty> {
@@ -189,12 +200,12 @@ impl Checker<'_> {
             let problem = self.problem(expr, "a name does not start with a dot");
             return Err(problem.hint(format!("write `{plain}`")));
         }
-        let problem = self.problem(expr, format!("there is no fact `{name}` here"));
+        let problem = self.problem(expr, format!("unknown name `{name}`"));
         if self.calls.contains(&name) || FUNCTIONS.iter().any(|known| known.name == name) {
             return Err(problem.hint(format!("`{name}` is a function: write `{name}(…)`")));
         }
         let known: Vec<&str> = self.variables.iter().map(|variable| variable.name).collect();
-        let all = format!("a text stands in quotes: '{name}'; known facts: {}", known.join(", "));
+        let all = format!("a text stands in quotes: '{name}'; known names: {}", known.join(", "));
         Err(problem.hint(all).did_you_mean(name, known))
     }
 
@@ -257,14 +268,11 @@ impl Checker<'_> {
 
     fn both(&mut self, left: &IdedExpr, operator: &str, right: &IdedExpr) -> Checked<Ty> {
         self.needs_bool(left, operator)?;
-        self.needs_bool(right, operator).map_err(|problem| match (name_of(left), left) {
+        self.needs_bool(right, operator).map_err(|problem| match compared(left) {
             // `status == 200 || 201`: people mean the same comparison again.
-            _ if operator == "`||`" => match compared(left) {
-                Some(subject) if literal(right).is_some() => {
-                    problem.hint(format!("write `{subject} in […]`, or the whole comparison again"))
-                }
-                _ => problem,
-            },
+            Some(subject) if operator == "`||`" && literal(right).is_some() => {
+                problem.hint(format!("write `{subject} in […]`, or the whole comparison again"))
+            }
             _ => problem,
         })
     }
@@ -358,18 +366,22 @@ impl Checker<'_> {
         if let Some(gives) = gives {
             return Ok(gives);
         }
-        let sign = operator.trim_matches('_');
-        let problem =
-            self.mismatch(expr, (left, right), types, &format!("`{sign}` does not go with them"));
+        let so = format!("`{}` does not go with them", operator.trim_matches('_'));
+        let mut problem = self.mismatch(expr, (left, right), types, &so);
+        let scales = matches!(operator, operators::MULTIPLY | operators::DIVIDE);
+        if scales && (types.0 == Duration || types.1 == Duration) {
+            problem = problem.hint("durations add and subtract; multiply numbers");
+        }
         if !(types.0.is_number() && types.1.is_number()) || types.0 == types.1 {
             return Err(problem);
         }
-        // Arithmetic takes both sides of one type, unlike comparisons.
-        Err(match (literal(left), literal(right)) {
-            (Some(LiteralValue::Int(number)), _) | (_, Some(LiteralValue::Int(number))) => {
+        // Unlike comparisons, arithmetic takes both sides of one type.
+        Err(match (types, (literal(left), literal(right))) {
+            (_, (Some(LiteralValue::Int(number)), _) | (_, Some(LiteralValue::Int(number)))) => {
                 problem.hint(format!("write `{}.0`", number.inner()))
             }
-            _ => problem.hint("convert one side, such as double(…)"),
+            ((Int | Uint, _), _) => problem.hint(format!("write `double({})`", plain(left))),
+            (_, _) => problem.hint(format!("write `double({})`", plain(right))),
         })
     }
 
@@ -422,10 +434,7 @@ impl Checker<'_> {
                 }
             }
         }
-        let offset = self.info.offset_for(expr.id).map(|(start, _)| {
-            // The parser notes where the bracket opens; people look for the name.
-            (start as usize).saturating_sub(name.len())
-        });
+        let offset = self.offset(expr);
         self.found.push(Call { name: name.clone(), args, offset });
         Ok(Ty::Double)
     }
@@ -577,6 +586,10 @@ const fn literal_type(literal: &LiteralValue) -> Ty {
         LiteralValue::String(_) => Ty::Text,
         LiteralValue::UInt(_) => Ty::Uint,
     }
+}
+
+fn plain(expr: &IdedExpr) -> String {
+    name_of(expr).unwrap_or_else(|| "…".to_owned())
 }
 
 /// The operand as the user wrote it where that is short, else a stand-in.

@@ -1,17 +1,27 @@
 //! From source to expression, with syntax errors in plain words and the work bounded.
 
 use super::{ConditionProblem, LONGEST};
-use cel::common::ast::{IdedExpr, SourceInfo};
-use cel::{Env, ParseError};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
+use cel::{Env, ParseError, ParseErrors};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-/// How deep brackets may nest. The parser recurses, so that this bounds its stack.
+/// How deep brackets may nest, and how deep the expression may be. Parser and interpreter recurse,
+/// so that this bounds their stacks: an unoptimized interpreter takes some 35 kB for each level, and
+/// runs on threads with a stack of 2 MB.
 const DEEPEST: usize = 24;
 
-/// How many operators, dots and calls may follow each other: the tree is as deep as its longest
-/// chain.
+/// How deep brackets may nest for the parser to run on the caller's stack: unoptimized, it takes
+/// some 200 kB for each level. Beyond, it gets a thread with a large stack of its own.
+const DEEP: usize = 4;
+
+const LARGE_STACK: usize = 16 << 20;
+
+/// How many operators, dots and calls may follow each other: before the depth of an expression can
+/// be measured, it must be parsed.
 const LONGEST_CHAIN: usize = 250;
+
+type Parsed = Result<(IdedExpr, SourceInfo), ParseErrors>;
 
 /// The functions and macros that conditions have.
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(super::scope::environment()));
@@ -25,24 +35,67 @@ pub(super) fn parse(source: &str) -> Result<(IdedExpr, SourceInfo), ConditionPro
         let message = format!("the condition is longer than {LONGEST} bytes");
         return Err(ConditionProblem::new(message, None).hint("split it into several"));
     }
-    scan(source)?;
-    // The parser is generated code, which panics on some inputs that its grammar did not foresee.
+    let parsed = if scan(source)? > DEEP { run_aside(source) } else { run(source) };
+    let (expr, info) = match parsed {
+        Some(Ok(parsed)) => parsed,
+        Some(Err(errors)) => {
+            return Err(errors.errors.first().map_or_else(
+                || ConditionProblem::new("is not a condition", None),
+                |error| in_words(error, source),
+            ));
+        }
+        None => return Err(ConditionProblem::new("is not a condition", None)),
+    };
+    if depth(&expr) > DEEPEST {
+        let problem = ConditionProblem::new("the condition is nested too deeply", None);
+        return Err(problem.hint("split it into several"));
+    }
+    Ok((expr, info))
+}
+
+/// Runs the parser; `None` if it panicked. It is generated code, which does so on some inputs that
+/// its grammar did not foresee.
+fn run(source: &str) -> Option<Parsed> {
     let parser = ENV.parser().max_recursion_depth(DEEPEST as u16 + 8);
-    let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse_with_source_info(source)));
-    match parsed {
-        Ok(Ok(parsed)) => Ok(parsed),
-        Ok(Err(errors)) => Err(errors.errors.first().map_or_else(
-            || ConditionProblem::new("is not a condition", None),
-            |error| in_words(error, source),
-        )),
-        Err(_) => Err(ConditionProblem::new("is not a condition", None)),
+    catch_unwind(AssertUnwindSafe(|| parser.parse_with_source_info(source))).ok()
+}
+
+/// Runs the parser on a large stack; `None` also if there is no thread to be had.
+fn run_aside(source: &str) -> Option<Parsed> {
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().stack_size(LARGE_STACK);
+        builder.spawn_scoped(scope, || run(source)).ok()?.join().ok()?
+    })
+}
+
+/// How many levels the interpreter will go down into `expr`.
+fn depth(expr: &IdedExpr) -> usize {
+    let deepest = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(depth).max().unwrap_or(0);
+    match &expr.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => 1,
+        Expr::Select(select) => depth(&select.operand) + 1,
+        Expr::Call(call) => 1 + deepest(&mut call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::List(list) => 1 + deepest(&mut list.elements.iter()),
+        Expr::Map(map) => {
+            let entries = map.entries.iter().filter_map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => Some(entry),
+                EntryExpr::StructField(_) => None,
+            });
+            1 + deepest(&mut entries.flat_map(|entry| [&entry.key, &entry.value]))
+        }
+        Expr::Struct(_) => 1,
+        Expr::Comprehension(part) => {
+            let parts = [&part.iter_range, &part.loop_cond, &part.loop_step, &part.result];
+            2 + deepest(&mut parts.into_iter())
+        }
     }
 }
 
 /// Looks at the characters outside of texts and comments: finds what is too deep or too long to
-/// parse, and the slips of people who come from other languages.
-fn scan(source: &str) -> Result<(), ConditionProblem> {
+/// parse, and the slips of people who come from other languages. Gives how deep brackets nest.
+fn scan(source: &str) -> Result<usize, ConditionProblem> {
     let bytes = source.as_bytes();
+    let mut deepest = 0_usize;
     let (mut depth, mut chain, mut at) = (0_usize, 0_usize, 0_usize);
     while let Some(&byte) = bytes.get(at) {
         let next = bytes.get(at + 1).copied().unwrap_or(b' ');
@@ -62,6 +115,7 @@ fn scan(source: &str) -> Result<(), ConditionProblem> {
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        deepest = deepest.max(depth);
         if depth > DEEPEST {
             let problem = ConditionProblem::new("the condition is nested too deeply", Some(at));
             return Err(problem.hint("split it into several"));
@@ -85,7 +139,7 @@ fn scan(source: &str) -> Result<(), ConditionProblem> {
             1
         };
     }
-    Ok(())
+    Ok(deepest)
 }
 
 /// Where the text that starts at `start` ends, just past its closing quote.
@@ -186,6 +240,11 @@ fn in_words(error: &ParseError, source: &str) -> ConditionProblem {
     }
     match quoted(message) {
         Some("<EOF>") => problem("the condition ends too early".to_owned()),
+        // Texts without an end were found before.
+        Some(found) if found.starts_with(['\'', '"']) => {
+            let problem = problem("a backslash in this text is not understood".to_owned());
+            problem.hint("write \\\\ for a backslash, or r'…'")
+        }
         Some(found) => {
             let found = super::shorten(found.trim(), 40);
             problem(format!("`{found}` is not expected here"))
