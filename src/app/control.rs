@@ -4,8 +4,8 @@ use super::gauges::Gauges;
 use crate::deliver::outbox::Outbox;
 use crate::model::{Moment, Name, NoticeState, RunResult};
 use crate::record::writer::{StoreHealth, Writer};
+use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
-use crate::schedule::{Finished, Scheduler};
 use crate::serve::{Control, DaemonStatus, NoticeCount, RunNowError, StoreView};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct AppControl {
 impl Control for AppControl {
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError> {
         match self.scheduler.run_now(check).await {
-            Ok(finished) => Ok(result(finished)),
+            Ok(finished) => Ok(RunResult::new(finished.name, finished.judgement)),
             Err(NotRun::Unknown) => Err(RunNowError::NotFound),
             Err(NotRun::Replaced | NotRun::Crowded) => Err(RunNowError::Busy),
             Err(NotRun::Stopped) => Err(RunNowError::Stopping),
@@ -80,18 +80,5 @@ impl Control for AppControl {
             notices,
             own_incidents: self.gauges.own.load().to_vec(),
         }
-    }
-}
-
-/// A finished run as the history keeps it.
-pub fn result(finished: Finished) -> RunResult {
-    let judgement = finished.judgement;
-    RunResult {
-        check: finished.name,
-        at: judgement.started,
-        status: judgement.verdict.status,
-        latency_ms: judgement.latency.as_secs_f64() * 1000.0,
-        reasons: judgement.verdict.reasons,
-        facts: serde_json::to_value(&judgement.facts).unwrap_or_default(),
     }
 }

@@ -40,6 +40,8 @@ const DELIVERY_GRACE: Duration = Duration::from_secs(3);
 const API_GRACE: Duration = Duration::from_secs(1);
 /// How long the last writing may take; the writer bounds itself as well.
 const WRITER_GRACE: Duration = Duration::from_secs(2);
+/// How long the database may take to close.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 /// Finished runs that may wait for the monitor; past that, runs wait with their results.
 const FINISHED: usize = 1024;
 /// Events that may wait for the monitor; past that, whoever sends waits.
@@ -301,6 +303,9 @@ impl Running {
         self.writer.stop();
         if tokio::time::timeout(WRITER_GRACE, self.writer_task).await.is_err() {
             tracing::error!("the store did not take the last results in time");
+        }
+        if tokio::time::timeout(CLOSE_GRACE, self.store.close()).await.is_err() {
+            tracing::warn!("the database was not closed in time; nothing is lost by that");
         }
         tracing::info!("stopped");
     }

@@ -162,7 +162,7 @@ impl Monitor {
         let now = self.parts.clock.now();
         let Some(watched) = self.watched.get_mut(&finished.name) else { return };
         let planned = &watched.task.planned;
-        let Judgement { started, verdict, latency, facts } = finished.judgement;
+        let Judgement { started, ref verdict, latency, ref facts } = finished.judgement;
         let before = watched.state.clone();
         let elapsed = match (watched.seen, before.last_run) {
             (Some(seen), _) => now.mono.saturating_sub(seen),
@@ -170,7 +170,7 @@ impl Monitor {
             (None, None) => Duration::ZERO,
         };
         watched.seen = Some(now.mono);
-        let event = Judged { verdict: &verdict, at: started, elapsed };
+        let event = Judged { verdict, at: started, elapsed };
         let ids = &mut self.ids;
         let change =
             incident::step(&planned.policy, &mut watched.state, event, || fresh_id(ids, started));
@@ -180,25 +180,18 @@ impl Monitor {
         }
         if before.status != watched.state.status {
             let (check, reasons) = (&planned.name, watched.state.reasons.join("; "));
-            tracing::info!(%check, from = %before.status, to = %verdict.status, reasons);
+            tracing::info!(%check, from = %before.status, to = %verdict.status, reasons, "status changed");
         }
         self.parts.gauges.ran(verdict.status);
         let name = planned.name.clone();
         let mut shown = facts.clone();
         shown.set("latency_ms", latency.as_secs_f64() * 1000.0);
         self.parts.board.put(view(watched, shown, finished.next_run));
-        let result = RunResult {
-            check: name.clone(),
-            at: started,
-            status: verdict.status,
-            latency_ms: latency.as_secs_f64() * 1000.0,
-            reasons: verdict.reasons,
-            facts: serde_json::to_value(&facts).unwrap_or_default(),
-        };
         // A steady check's state differs in its last run only, which the results tell as well.
         let steady = CheckState { last_run: before.last_run, ..watched.state.clone() } == before;
         let state =
             (!steady || before.last_run.is_none()).then(|| (name.clone(), watched.state.clone()));
+        let result = RunResult::new(name.clone(), finished.judgement);
         self.parts.writer.record(result, state);
         if let Some(change) = change {
             let state = watched.state.clone();

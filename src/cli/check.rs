@@ -4,7 +4,7 @@ use crate::app::plan::{self, LoadOptions, Plan, PlannedCheck};
 use crate::check::Shared;
 use crate::clock::{Clock, System};
 use crate::config::nearest;
-use crate::model::{Judgement, Name};
+use crate::model::RunResult;
 use crate::schedule::Task;
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -40,13 +40,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let chosen = choose(plan, args)?;
     let judged = runtime()?.block_on(run_all(chosen))?;
     if args.json {
-        let list: Vec<_> =
-            judged.iter().map(|(name, kind, run)| as_json(name, kind, run)).collect();
+        let list: Vec<_> = judged.iter().map(|(kind, run)| as_json(kind, run)).collect();
         output::json(&list)?;
     } else {
         print(&judged);
     }
-    Ok(Exit::of(judged.iter().map(|(_, _, run)| run.verdict.status)))
+    Ok(Exit::of(judged.iter().map(|(_, run)| run.status)))
 }
 
 fn choose(plan: Plan, args: &CheckArgs) -> anyhow::Result<Vec<PlannedCheck>> {
@@ -63,7 +62,7 @@ fn choose(plan: Plan, args: &CheckArgs) -> anyhow::Result<Vec<PlannedCheck>> {
     Ok(plan.checks.into_iter().filter(chosen).collect())
 }
 
-type Judged = (Name, &'static str, Judgement);
+type Judged = (&'static str, RunResult);
 
 async fn run_all(checks: Vec<PlannedCheck>) -> anyhow::Result<Vec<Judged>> {
     let clock: Arc<dyn Clock> = Arc::new(System::start());
@@ -78,7 +77,7 @@ async fn run_all(checks: Vec<PlannedCheck>) -> anyhow::Result<Vec<Judged>> {
                 Ok(run) => run,
                 Err(_elapsed) => task.timed_out(started, timeout),
             };
-            (name, kind, run)
+            (kind, RunResult::new(name, run))
         }
     });
     Ok(join_all(runs).await)
@@ -86,26 +85,26 @@ async fn run_all(checks: Vec<PlannedCheck>) -> anyhow::Result<Vec<Judged>> {
 
 fn print(judged: &[Judged]) {
     let mut table = output::table(&["CHECK", "KIND", "STATUS", "LATENCY", "REASONS"]);
-    for (name, kind, run) in judged {
+    for (kind, run) in judged {
         table.add_row([
-            name.as_ref().into(),
+            run.check.as_ref().into(),
             (*kind).into(),
-            output::status(run.verdict.status),
-            format!("{:.1} ms", run.latency.as_secs_f64() * 1000.0).into(),
-            run.verdict.reasons.join("\n").into(),
+            output::status(run.status),
+            format!("{:.1} ms", run.latency_ms).into(),
+            run.reasons.join("\n").into(),
         ]);
     }
     output::print(&table);
 }
 
-fn as_json(name: &Name, kind: &str, run: &Judgement) -> serde_json::Value {
+fn as_json(kind: &str, run: &RunResult) -> serde_json::Value {
     json!({
-        "name": &**name,
+        "name": &*run.check,
         "kind": kind,
-        "at": run.started,
-        "status": run.verdict.status,
-        "latency_ms": run.latency.as_secs_f64() * 1000.0,
-        "reasons": run.verdict.reasons,
+        "at": run.at,
+        "status": run.status,
+        "latency_ms": run.latency_ms,
+        "reasons": run.reasons,
         "facts": run.facts,
     })
 }

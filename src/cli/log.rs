@@ -15,7 +15,7 @@ pub enum LogFormat {
 /// Starts logging to standard error. `RUST_LOG` says how much, `info` if it is not set.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,hyper=warn,tokio_cron_scheduler=warn"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // journald adds the time by itself.
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();

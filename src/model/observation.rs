@@ -74,3 +74,18 @@ pub struct RunResult {
     /// The facts that are kept, as a JSON object.
     pub facts: serde_json::Value,
 }
+
+impl RunResult {
+    /// The result of a run of `check`.
+    pub fn new(check: Name, run: Judgement) -> Self {
+        Self {
+            check,
+            at: run.started,
+            status: run.verdict.status,
+            latency_ms: run.latency.as_secs_f64() * 1000.0,
+            reasons: run.verdict.reasons,
+            // Facts are plain JSON; there is nothing in them that could fail.
+            facts: serde_json::to_value(&run.facts).unwrap_or_default(),
+        }
+    }
+}

@@ -61,6 +61,9 @@ pub trait Store: Send + Sync + Debug {
     /// it deleted of whichever were more; fewer than `at_most` means that it is done.
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
 
+    /// Lets go of the database, so that what it keeps beside the main file is folded in.
+    async fn close(&self);
+
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }

@@ -1,23 +1,74 @@
-//! What several kinds share.
+//! What several kinds share: dialling, TLS, HTTP/1 exchanges, headers.
 
+pub mod dial;
+pub mod exchange;
+pub mod headers;
 pub mod hide;
+pub mod tls;
 pub mod value;
 
 use crate::clock::Clock;
+use crate::config::Section;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How the program names itself to servers.
+pub const USER_AGENT: &str = concat!("watchbell/", env!("CARGO_PKG_VERSION"));
 
 /// Clients and settings that all checks share, made once at start.
 #[derive(Debug)]
 pub struct Shared {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-    /// For JSON-RPC and whatever else needs no timing of its phases.
+    /// For JSON-RPC and whatever else needs no timing of its phases. It uses no proxy from the
+    /// environment and follows no redirects.
     pub http: reqwest::Client,
 }
 
 impl Shared {
     /// What checks share, on `clock`.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP client cannot be set up, in words.
     pub fn new(clock: Arc<dyn Clock>) -> Result<Self, String> {
-        Ok(Self { clock, http: reqwest::Client::new() })
+        let options = tls::TlsOptions::default();
+        let tls = tls::client_config(&options, &[b"h2", b"http/1.1"])?;
+        let http = reqwest::Client::builder()
+            .use_preconfigured_tls((*tls).clone())
+            .user_agent(USER_AGENT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
+        Ok(Self { clock, http })
     }
+}
+
+/// Takes an absolute URL that must be there, of one of `schemes`.
+pub fn required_url(
+    section: &mut Section<'_>,
+    key: &'static str,
+    schemes: &[&str],
+) -> Option<url::Url> {
+    if !section.has(key) {
+        let place = section.place_of(key);
+        section.error_at(&place, "is missing");
+    }
+    section.url(key, schemes)
+}
+
+/// A span in milliseconds, as facts give it.
+pub fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
+/// The first `limit` characters of a text from outside, on one line, for an error text.
+pub fn excerpt(text: &str, limit: usize) -> String {
+    let mut short: String =
+        text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(limit).is_some() {
+        short.push('…');
+    }
+    short
 }

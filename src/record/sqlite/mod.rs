@@ -85,19 +85,6 @@ impl SqliteStore {
         })
     }
 
-    /// Ends all connections, and leaves one file behind that holds everything.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        self.turn.close();
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writing) = idle
-            && let Err(error) = writing.conn.close().await
-        {
-            tracing::warn!(%error, "the database was not closed properly");
-        }
-    }
-
     /// Waits for the turn to write.
     async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let turn = Arc::clone(&self.turn);
@@ -157,6 +144,18 @@ impl Store for SqliteStore {
         let gone = forget::incidents(lease.writing()?, before, at_most).await?;
         lease.done();
         Ok(gone)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        let Ok(_turn) = self.turn.acquire().await else { return };
+        self.turn.close();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writing) = idle
+            && let Err(error) = writing.conn.close().await
+        {
+            tracing::warn!(%error, "the database was not closed properly");
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,8 +6,12 @@ use tokio::sync::oneshot;
 
 /// Results that wait for the store; past this the oldest are dropped.
 pub(super) const MAX_WAITING: usize = 100_000;
-/// Results in one transaction, so that it stays short.
-pub(super) const MAX_BATCH: usize = 10_000;
+/// Results in one transaction. With many checks each result lies on a page of its own, and the
+/// more come at once the more of them share one.
+pub(super) const MAX_BATCH: usize = 50_000;
+/// Results in one transaction while the store fails: small ones get through where a disk is slow,
+/// and what cannot wait goes with the first.
+pub(super) const MAX_TRIAL: usize = 2_000;
 
 /// What waits to be written, each thing once, in its latest form.
 ///
@@ -84,11 +88,11 @@ impl Inbox {
         }
     }
 
-    /// Takes what makes one transaction: everything, but of the results only so many. Those that
-    /// stay behind are the newest.
-    pub fn take(&mut self) -> Taken {
-        let results = if self.results.len() > MAX_BATCH {
-            self.results.drain(..MAX_BATCH).collect()
+    /// Takes what makes one transaction: everything, but at most so many results. Those that stay
+    /// behind are the newest.
+    pub fn take(&mut self, at_most: usize) -> Taken {
+        let results = if self.results.len() > at_most {
+            self.results.drain(..at_most).collect()
         } else {
             // The room goes along, so that a burst does not hold memory for ever.
             std::mem::take(&mut self.results)

@@ -11,7 +11,7 @@ mod tests;
 use super::{Batch, Store, StoreError};
 use crate::clock::Clock;
 use crate::model::{CheckState, Name, Notice, RunResult, Timestamp};
-use inbox::{Inbox, Ticket};
+use inbox::{Inbox, MAX_BATCH, MAX_TRIAL, Ticket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -242,7 +242,8 @@ impl Task {
             // announced at once, which must not overtake what came before.
             self.release_tickets();
         }
-        let taken = self.shared.inbox().take();
+        let at_most = if self.failing.is_some() { MAX_TRIAL } else { MAX_BATCH };
+        let taken = self.shared.inbox().take(at_most);
         let (batch, tickets) = taken.sort_out();
         let mut parts = vec![batch];
         parts.retain(|part| !part.is_empty());

@@ -106,6 +106,8 @@ impl Store for FakeStore {
         Ok(0)
     }
 
+    async fn close(&self) {}
+
     async fn ping(&self) -> Result<(), StoreError> {
         if self.hanging.load(SeqCst) {
             std::future::pending::<()>().await;

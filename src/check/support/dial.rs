@@ -1,0 +1,349 @@
+//! Dialling with a stopwatch: name, connection and TLS are timed apart, and a failure is told in
+//! words that a person understands.
+
+use super::tls::{self, Certificate};
+use crate::clock::Clock;
+use crate::model::Facts;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::{Host, Url};
+
+/// Where to dial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// A name to look up, or an address.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+impl Target {
+    /// Where a URL leads; `None` if it names no host, or no port and a scheme without one.
+    pub fn of(url: &Url) -> Option<Self> {
+        Some(Self { host: url.host()?.to_owned(), port: url.port_or_known_default()? })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// How long each part of dialling took; `None` where it did not come to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Looking up the name; zero for an address.
+    pub dns: Option<Duration>,
+    /// Connecting by TCP.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+}
+
+impl Phases {
+    /// Those of a connection that stood already: it cost nothing.
+    pub fn none(secure: bool) -> Self {
+        let nothing = Some(Duration::ZERO);
+        Self { dns: nothing, connect: nothing, tls: nothing.filter(|_| secure) }
+    }
+
+    /// Adds those of another connection.
+    pub fn add(&mut self, other: Self) {
+        let sum = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, other) => one.or(other),
+        };
+        self.dns = sum(self.dns, other.dns);
+        self.connect = sum(self.connect, other.connect);
+        self.tls = sum(self.tls, other.tls);
+    }
+
+    /// Writes them down as `dns_ms`, `connect_ms` and `tls_ms`.
+    pub fn note(&self, facts: &mut Facts) {
+        let named = [("dns_ms", self.dns), ("connect_ms", self.connect), ("tls_ms", self.tls)];
+        for (name, span) in named {
+            if let Some(span) = span {
+                facts.set(name, super::millis(span));
+            }
+        }
+    }
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+pub struct Dialled {
+    /// To talk over.
+    pub stream: Stream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// How long it took.
+    pub phases: Phases,
+    /// The server's certificate, where it showed one that can be read.
+    pub certificate: Option<Certificate>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct DialError {
+    /// For people.
+    pub what: String,
+    /// How long the parts took that came before.
+    pub phases: Phases,
+    /// The server's certificate, where it is known and the cause.
+    pub certificate: Option<Certificate>,
+}
+
+/// Looks `target` up, connects, and does a TLS handshake where `tls` is given.
+///
+/// The addresses of a name are tried in the order of the resolver, each a quarter of a second
+/// after the one before or at once when that one failed (RFC 8305), so that a network with broken
+/// IPv6 does not fail a check that every browser would pass.
+///
+/// # Errors
+///
+/// See [`DialError`]. Dropping the future ends what it began, apart from a name look-up, which the
+/// operating system ends.
+pub async fn dial(
+    clock: &dyn Clock,
+    target: &Target,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Dialled, DialError> {
+    let mut phases = Phases::default();
+    let mut start = clock.now().mono;
+    let mut lap = || {
+        let now = clock.now().mono;
+        now.saturating_sub(std::mem::replace(&mut start, now))
+    };
+    let fail = |what, phases| DialError { what, phases, certificate: None };
+
+    let found = look_up(target).await;
+    phases.dns = Some(if matches!(target.host, Host::Domain(_)) { lap() } else { Duration::ZERO });
+    let addresses = found.map_err(|what| fail(what, phases))?;
+
+    let connected = connect_any(&addresses).await;
+    phases.connect = Some(lap());
+    let (tcp, peer) = connected.map_err(|what| fail(what, phases))?;
+    // Only a matter of latency, so a refusal is not worth a failure.
+    let _ = tcp.set_nodelay(true);
+    let Some(config) = tls else {
+        return Ok(Dialled { stream: Stream::Plain(tcp), peer, phases, certificate: None });
+    };
+
+    let name = server_name(target).map_err(|what| fail(what, phases))?;
+    let shaken = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await;
+    phases.tls = Some(lap());
+    let stream = shaken.map_err(|error| {
+        let (what, certificate) = explain_handshake(&error, peer);
+        DialError { what, phases, certificate }
+    })?;
+    let chain = stream.get_ref().1.peer_certificates();
+    let certificate = chain.and_then(|chain| chain.first()).and_then(Certificate::read);
+    Ok(Dialled { stream: Stream::Tls(Box::new(stream)), peer, phases, certificate })
+}
+
+/// What went wrong on a connection to `peer` that stood already.
+pub fn explain_io(error: &io::Error, peer: SocketAddr) -> String {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls::explain(error).0;
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => format!("connection reset by {peer}"),
+        io::ErrorKind::UnexpectedEof => format!("connection closed by {peer} midway"),
+        io::ErrorKind::TimedOut => format!("connection to {peer} timed out"),
+        _ => format!("connection to {peer} failed: {}", plain(error)),
+    }
+}
+
+/// A connection, with TLS or without.
+#[derive(Debug)]
+pub enum Stream {
+    /// Without.
+    Plain(TcpStream),
+    /// With; boxed, since it is many times the size.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+/// A name with more addresses than that has the rest ignored.
+const MAX_ADDRESSES: usize = 8;
+
+/// How long one address has before the next is tried beside it (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
+    let name = match &target.host {
+        Host::Ipv4(address) => {
+            return Ok(vec![SocketAddr::new(IpAddr::V4(*address), target.port)]);
+        }
+        Host::Ipv6(address) => {
+            return Ok(vec![SocketAddr::new(IpAddr::V6(*address), target.port)]);
+        }
+        Host::Domain(name) => name,
+    };
+    let found = tokio::net::lookup_host((name.as_str(), target.port)).await;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found.map_err(|error| explain_look_up(&error, name))? {
+        if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(format!("DNS: {name} has no address"));
+    }
+    Ok(addresses)
+}
+
+async fn connect_any(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), String> {
+    if let &[address] = addresses {
+        return match TcpStream::connect(address).await {
+            Ok(stream) => Ok((stream, address)),
+            Err(error) => Err(explain_connect(&error, address)),
+        };
+    }
+    let mut waiting = addresses.iter().copied();
+    let mut attempts = FuturesUnordered::new();
+    let mut failures: Vec<String> = Vec::new();
+    loop {
+        let more = match waiting.next() {
+            Some(address) => {
+                attempts.push(async move { (TcpStream::connect(address).await, address) });
+                true
+            }
+            None => false,
+        };
+        let ended = if more && waiting.len() > 0 {
+            tokio::time::timeout(HEAD_START, attempts.next()).await.ok()
+        } else {
+            Some(attempts.next().await)
+        };
+        match ended {
+            Some(Some((Ok(stream), address))) => return Ok((stream, address)),
+            Some(Some((Err(error), address))) => failures.push(explain_connect(&error, address)),
+            Some(None) => return Err(failures.join("; ")),
+            None => {}
+        }
+    }
+}
+
+fn server_name(target: &Target) -> Result<ServerName<'static>, String> {
+    match &target.host {
+        Host::Ipv4(address) => Ok(ServerName::IpAddress((*address).into())),
+        Host::Ipv6(address) => Ok(ServerName::IpAddress((*address).into())),
+        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+            .map_err(|_| format!("TLS: `{name}` cannot be the name in a certificate")),
+    }
+}
+
+fn explain_look_up(error: &io::Error, name: &str) -> String {
+    let text = error.to_string();
+    if text.contains("not known") || text.contains("No address") {
+        format!("DNS: no such host {name}")
+    } else if text.contains("Temporary failure") {
+        format!("DNS: no answer about {name} from the resolver")
+    } else {
+        format!("DNS: cannot look up {name}: {}", plain(error))
+    }
+}
+
+fn explain_connect(error: &io::Error, address: SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("connection refused by {address}"),
+        io::ErrorKind::ConnectionReset => format!("connection reset by {address}"),
+        io::ErrorKind::TimedOut => format!("no answer from {address}"),
+        io::ErrorKind::HostUnreachable => format!("no route to {address}"),
+        io::ErrorKind::NetworkUnreachable => format!("no network leads to {address}"),
+        _ => format!("cannot connect to {address}: {}", plain(error)),
+    }
+}
+
+fn explain_handshake(error: &io::Error, peer: SocketAddr) -> (String, Option<Certificate>) {
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls::explain(error);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            format!("TLS: {peer} closed the connection during the handshake")
+        }
+        _ => format!("TLS: {}", explain_io(error, peer)),
+    };
+    (what, None)
+}
+
+/// The error without the number that only a programmer wants.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(text).to_owned()
+}
