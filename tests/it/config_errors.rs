@@ -39,7 +39,7 @@ async fn each_mistake_has_its_place_and_its_hint() {
     check("", "[[check]]\nname = \"shop\"\n", &["a.toml:1:1"]).await;
     let unknown_kind = &["a.toml:3:", "htpp", "did you mean `http`"];
     check("", &GOOD.replace("check.http", "check.htpp"), unknown_kind).await;
-    check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "no good name"]).await;
+    check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "a name holds"]).await;
     check("", "[[check]\n", &["a.toml:1:"]).await;
     let unset = GOOD.replace("http://127.0.0.1:1/", "${WATCHBELL_TEST_UNSET}");
     check("", &unset, &["a.toml:4:7", "WATCHBELL_TEST_UNSET", "not set"]).await;
@@ -82,7 +82,7 @@ async fn all_problems_of_all_files_come_at_once() {
     let setup = Setup::new()
         .daemon("tiem_zone = \"UTC\"")
         .checks("a.toml", &with("evry = \"3s\"\ntimeout = \"soon\""))
-        .checks("b.toml", &GOOD.replace("url", "ulr"));
+        .checks("b.toml", &GOOD.replace("url", "ulr").replace("shop", "till"));
     let said = setup.command(&["validate"]).await.all();
     for word in ["tiem_zone", "evry", "`soon`", "ulr", "did you mean `url`"] {
         assert!(said.contains(word), "no `{word}` in:\n{said}");

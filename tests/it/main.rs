@@ -16,6 +16,7 @@ mod api;
 mod cli;
 mod config_errors;
 mod crash;
+mod email;
 mod hanging_channel;
 mod imitations;
 mod latency;
