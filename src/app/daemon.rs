@@ -2,14 +2,15 @@
 
 use super::control::AppControl;
 use super::gauges::Gauges;
+use super::housekeeping;
 use super::ledger::AppLedger;
 use super::monitor::{self, Event, Monitor, Parts};
 use super::plan::{self, LoadOptions, Plan, PlannedChannel};
 use super::task::CheckTask;
-use super::{housekeeping, net};
 use crate::check::Shared;
 use crate::clock::Clock;
 use crate::config::Problem;
+use crate::deliver::Net;
 use crate::deliver::outbox::{Destination, Outbox};
 use crate::model::{Board, Name, Notice, Timestamp};
 use crate::record::retention::Retention;
@@ -130,7 +131,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     for place in &saved.unreadable {
         tracing::error!(%place, "the history holds something unreadable, which is left out");
     }
-    let net = net(Arc::clone(&clock)).map_err(RunError::Network)?;
+    let net = Net::new(Arc::clone(&clock)).map_err(|error| RunError::Network(error.to_string()))?;
     let shared = Arc::new(Shared::new(Arc::clone(&clock)).map_err(RunError::Network)?);
 
     let (events, event_inbox) = mpsc::channel(EVENTS);

@@ -1,11 +1,11 @@
 use super::{ConfigArgs, Exit, output, runtime};
+use crate::app::compose;
 use crate::app::plan::{self, LoadOptions, PlannedChannel};
-use crate::app::{compose, net};
 use crate::clock::{Clock, System};
 use crate::config::nearest;
-use crate::deliver::Outcome;
+use crate::deliver::{Net, Outcome};
 use crate::model::{Name, Notice, NoticeState, What};
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -81,7 +81,7 @@ async fn test(
     zone: Tz,
 ) -> anyhow::Result<Vec<(String, Outcome)>> {
     let clock: Arc<dyn Clock> = Arc::new(System::start());
-    let net = net(Arc::clone(&clock)).map_err(|error| anyhow!(error))?;
+    let net = Net::new(Arc::clone(&clock))?;
     let mut answers = Vec::new();
     for recipient in planned.channel.recipients() {
         let now = clock.wall();
