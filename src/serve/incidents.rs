@@ -2,8 +2,8 @@ use super::checks::List;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
-use crate::model::IncidentView;
-use crate::record::IncidentFilter;
+use crate::model::{Incident, IncidentView};
+use crate::record::{IncidentFilter, Page, Paged};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::Uri;
@@ -18,9 +18,27 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
         _ => None,
     })?;
     let filter = IncidentFilter { open, check: query.one("check").map(str::to_owned) };
-    let found = shared.api.store.incidents(&filter, &query.page()?).await?;
+    let page = query.page()?;
+    let found = match open {
+        Some(true) => open_ones(shared.open_incidents(), &filter, page),
+        _ => shared.api.store.incidents(&filter, &page).await?,
+    };
     let items = found.items.iter().map(IncidentView::from).collect();
     json(&List { items, next: found.next })
+}
+
+/// The open incidents are all in memory, where they are newest, and where they stand also while
+/// the store is away. Their ids sort by the time of opening, so that an id is a cursor.
+fn open_ones(mut open: Vec<Incident>, filter: &IncidentFilter, page: Page) -> Paged<Incident> {
+    open.retain(|incident| {
+        filter.check.as_deref().is_none_or(|check| check == &*incident.check)
+            && page.cursor.as_ref().is_none_or(|cursor| incident.id < *cursor)
+    });
+    open.sort_by(|a, b| b.id.cmp(&a.id));
+    let more = open.len() > page.limit as usize;
+    open.truncate(page.limit as usize);
+    let next = open.last().filter(|_| more).map(|last| last.id.clone());
+    Paged { items: open, next }
 }
 
 /// `GET /api/v1/incidents/{id}`.
