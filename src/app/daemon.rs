@@ -127,6 +127,9 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let address = listener.local_addr().unwrap_or(plan.api.listen);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
     let saved = store.load(look_back(&plan.channels, started.wall)).await?;
+    for place in &saved.unreadable {
+        tracing::error!(%place, "the history holds something unreadable, which is left out");
+    }
     let net = net(Arc::clone(&clock)).map_err(RunError::Network)?;
     let shared = Arc::new(Shared::new(Arc::clone(&clock)).map_err(RunError::Network)?);
 
@@ -163,7 +166,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         gauges: Arc::clone(&gauges),
     };
     let tasks = make_tasks(plan.checks, &HashMap::new(), &shared);
-    refill(&tasks, &*store, started.wall).await;
+    refill(tasks.values(), &*store, started.wall).await;
     let mut monitor = Monitor::new(parts, Arc::clone(&plan.routes), &saved);
     monitor.start(tasks.values().cloned().collect(), &channels, saved);
     let monitor_task = tokio::spawn(monitor.run(finished_inbox, event_inbox));
@@ -261,6 +264,10 @@ impl Running {
             }
         };
         let tasks = make_tasks(plan.checks.split_off(0), &self.tasks, &self.shared);
+        let fresh = tasks.iter().filter(|(name, task)| {
+            self.tasks.get(*name).is_none_or(|known| !Arc::ptr_eq(known, task))
+        });
+        refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
         self.outbox.open(destinations(&mut plan), &past).await;
@@ -432,8 +439,8 @@ fn jobs(tasks: &HashMap<Name, Arc<CheckTask>>) -> Vec<Job> {
 }
 
 /// Windows go on with what the history holds, so that a restart does not empty them.
-async fn refill(tasks: &HashMap<Name, Arc<CheckTask>>, store: &dyn Store, now: Timestamp) {
-    for task in tasks.values() {
+async fn refill(tasks: impl Iterator<Item = &Arc<CheckTask>>, store: &dyn Store, now: Timestamp) {
+    for task in tasks {
         if let Err(error) = task.refill(store, now).await {
             let check = &task.planned.name;
             tracing::warn!(%check, %error, "the windows of this check start empty");

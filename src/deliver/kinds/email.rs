@@ -167,7 +167,10 @@ impl Channel for Email {
             return Outcome::Rejected { why };
         };
         match self.mail(message, to) {
-            Ok(mail) => self.relay.send(mail.envelope(), &mail.formatted()).await,
+            Ok(mail) => {
+                let text = String::from_utf8_lossy(&mail.formatted()).into_owned();
+                self.relay.send(mail.envelope(), &text).await
+            }
             Err(error) => Outcome::Rejected { why: format!("cannot make a mail of it: {error}") },
         }
     }
