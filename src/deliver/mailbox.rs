@@ -369,6 +369,18 @@ impl Mailbox {
                 incidents.push(incident.clone());
             }
         }
+        // Whatever else is owed about these incidents is told by the digest, too; on its own it
+        // would come after, as old news.
+        for entry in &mut self.queue {
+            let notice = &mut entry.notice;
+            let is_told = notice.digest.is_none()
+                && matches!(notice.what, What::Opened | What::Worsened)
+                && notice.incidents.iter().all(|i| incidents.iter().any(|known| known.id == i.id));
+            if is_told {
+                notice.digest = Some(id.clone());
+                hold(entry, HeldBecause::RateLimit, mono(now), changed);
+            }
+        }
         let digest = Notice {
             id,
             what: What::Digest,

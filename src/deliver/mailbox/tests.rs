@@ -316,7 +316,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn whoever_heard_the_opening_hears_the_resolution_and_nobody_else(
@@ -364,7 +364,7 @@ proptest! {
                 }
             }
         }
-        world.run(secs(4 * 3600), ok);
+        world.run(secs(20 * 3600), ok);
 
         let mut told = BTreeSet::new();
         let mut ended = BTreeSet::new();
