@@ -15,13 +15,13 @@ async fn thirty_kills_during_outages_lose_no_alert() {
     let mut sum = Counts::default();
     for counts in futures_util::future::join_all(lanes).await {
         sum.kills += counts.kills;
-        sum.before_the_incident += counts.before_the_incident;
+        sum.before_anybody_heard += counts.before_anybody_heard;
         sum.alerts += counts.alerts;
         sum.repeated += counts.repeated;
     }
     println!(
-        "{} kills, {} of them before the incident was opened: {} alerts owed, 0 lost, {} repeated",
-        sum.kills, sum.before_the_incident, sum.alerts, sum.repeated
+        "{} kills, {} of them before anybody had heard: {} alerts owed, 0 lost, {} repeated",
+        sum.kills, sum.before_anybody_heard, sum.alerts, sum.repeated
     );
     assert_eq!(sum.kills, KILLS);
 }
@@ -29,7 +29,7 @@ async fn thirty_kills_during_outages_lose_no_alert() {
 #[derive(Default)]
 struct Counts {
     kills: usize,
-    before_the_incident: usize,
+    before_anybody_heard: usize,
     alerts: usize,
     repeated: usize,
 }
@@ -65,7 +65,7 @@ async fn lane(rounds: usize) -> Counts {
         fail_and_kill(&mut daemon, &target).await;
         counts.kills += 1;
         let nobody_heard = quick.inbox.messages().len() == before[1];
-        counts.before_the_incident += usize::from(nobody_heard);
+        counts.before_anybody_heard += usize::from(nobody_heard);
 
         daemon.start_again().await;
         let incident = daemon.wait_for_incident("shop", "open", &[]).await;

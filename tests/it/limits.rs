@@ -30,6 +30,7 @@ async fn openings(daemon: &Daemon, state: &str) -> Vec<Value> {
 async fn the_last_slot_of_a_rate_limit_is_a_digest_of_what_it_held_back() {
     const CHECKS: usize = 6;
     let targets: Vec<Target> = (0..CHECKS).map(|_| Target::start()).collect();
+    let late = Target::start();
     let webhook = Webhook::start();
     let checks: String = targets
         .iter()
@@ -39,6 +40,7 @@ async fn the_last_slot_of_a_rate_limit_is_a_digest_of_what_it_held_back() {
     let daemon = Setup::new()
         .tables(&channel(&webhook, "rate_limit = \"3/h\"\ncooldown = \"0s\""))
         .checks("shops.toml", &checks)
+        .checks("late.toml", &check("late", &late))
         .start()
         .await;
     for number in 0..CHECKS {
@@ -51,27 +53,31 @@ async fn the_last_slot_of_a_rate_limit_is_a_digest_of_what_it_held_back() {
     let what: Vec<&str> = messages.iter().map(|m| m.body["what"].as_str().unwrap()).collect();
     assert_eq!(what, ["opened", "opened", "digest"]);
 
-    for number in 0..CHECKS {
-        daemon.wait_for_incident(&format!("shop-{number}"), "open", &[]).await;
-    }
+    // The slots are used up: what comes now is held, and says why.
+    daemon.wait_for_status("late", "up").await;
+    late.answer(500);
+    daemon.wait_for_incident("late", "open", &[]).await;
     let told: Vec<String> = eventually("each opening to be told or held", PATIENCE, async || {
-        let messages = webhook.inbox.messages();
-        let told: Vec<String> = messages
+        let told: Vec<String> = webhook
+            .inbox
+            .messages()
             .iter()
             .flat_map(|message| message.body["incidents"].as_array().unwrap().clone())
             .map(|incident| incident["check"].as_str().unwrap().to_owned())
             .collect();
         let held = openings(&daemon, "held").await;
-        (told.len() + held.len() == CHECKS).then_some(told)
+        (told.len() + held.len() == CHECKS + 1).then_some(told)
     })
     .await;
     let held = openings(&daemon, "held").await;
+    assert!(held.iter().any(|notice| notice["checks"][0] == "late"), "{held:#?}");
     for notice in &held {
         assert_eq!(notice["held_because"], "rate_limit", "{notice:#}");
     }
     println!("{} told in 3 messages, {} held by the rate limit", told.len(), held.len());
 
     // Whoever was told hears the end of it, beyond all limits; the others need not.
+    late.answer(200);
     for target in &targets {
         target.answer(200);
     }
@@ -84,8 +90,10 @@ async fn the_last_slot_of_a_rate_limit_is_a_digest_of_what_it_held_back() {
         (!notices.iter().any(owed)).then_some(())
     })
     .await;
-    let resolved = webhook.inbox.messages().iter().filter(|m| m.body["what"] == "resolved").count();
-    assert_eq!((resolved, webhook.inbox.messages().len()), (told.len(), 3 + told.len()));
+    let after: Vec<Value> =
+        webhook.inbox.messages().into_iter().skip(3).map(|message| message.body).collect();
+    assert!(after.iter().all(|body| body["what"] == "resolved"), "{after:#?}");
+    assert_eq!(after.len(), told.len(), "{after:#?}");
     assert_eq!(openings(&daemon, "cancelled").await.len(), held.len());
 }
 

@@ -150,6 +150,7 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     known.sort();
     assert_eq!(known, ["one", "two"]);
     assert_eq!(daemon.get_text("/ready").await.0, 200);
+    webhook.inbox.wait_for(0, &["DOWN watchbell:"]).await;
 
     // Mended: the new check comes, the failing one keeps its incident and its silence.
     daemon.rewrite_checks("two.toml", &check("two", "confirm_after = 2", &two));
@@ -159,10 +160,11 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     })
     .await;
     daemon.wait_for_status("three", "up").await;
+    webhook.inbox.wait_for(0, &["UP watchbell:"]).await;
     runs(&one, 3).await;
     let open = daemon.list("/api/v1/incidents?state=open").await;
     assert_eq!((open.len(), &open[0]["id"]), (1, &incident["id"]));
-    assert_eq!(webhook.inbox.messages().len(), 1, "it alerted again");
+    assert_eq!(webhook.inbox.saying(&["DOWN one"]).len(), 1, "it alerted again");
 
     // A failing check that is removed resolves, and says why.
     std::fs::remove_file(daemon.setup().folder().join("checks.d/one.toml")).unwrap();

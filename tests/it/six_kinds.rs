@@ -131,7 +131,7 @@ async fn http_and_websocket_outages_are_told_and_resolved() {
     scene.outage("web", "refused", stop, start).await;
     let stall = async || nginx.lock().await.stall();
     let resume = async || nginx.lock().await.resume();
-    scene.outage("secure-web", "", stall, resume).await;
+    scene.outage("secure-web", "answer", stall, resume).await;
     scene.daemon.wait_for_status("web", "up").await;
 
     let close = async || socket.lock().await.stop();
@@ -139,7 +139,7 @@ async fn http_and_websocket_outages_are_told_and_resolved() {
     scene.outage("socket", "refused", close, open).await;
     let stall = async || socket.lock().await.stall();
     let resume = async || socket.lock().await.resume();
-    scene.outage("socket", "", stall, resume).await;
+    scene.outage("socket", "answer", stall, resume).await;
     scene.assert_everybody_heard_each_once("socket", 2);
 }
 
@@ -150,7 +150,8 @@ async fn postgres_and_redis_outages_are_told_and_resolved() {
     let grant = "grant select on orders to watcher";
     {
         let server = postgres.lock().await;
-        server.run("postgres", "create role watcher login; create database shop").await;
+        server.run("postgres", "create role watcher login").await;
+        server.run("postgres", "create database shop").await;
         let orders = "create table orders (id int); insert into orders values (1);";
         server.run("shop", &format!("{orders} {grant}")).await;
     }
@@ -183,11 +184,11 @@ async fn postgres_and_redis_outages_are_told_and_resolved() {
     scene.outage("db", "refused", stop, start).await;
     let stall = async || postgres.lock().await.stall();
     let resume = async || postgres.lock().await.resume();
-    scene.outage("db", "", stall, resume).await;
+    scene.outage("db", "answer", stall, resume).await;
 
     let stall = async || redis.lock().await.stall();
     let resume = async || redis.lock().await.resume();
-    scene.outage("cache", "", stall, resume).await;
+    scene.outage("cache", "answer", stall, resume).await;
     let stop = async || redis.lock().await.stop();
     let start = async || redis.lock().await.start_again().await;
     scene.outage("cache", "refused", stop, start).await;
@@ -235,7 +236,14 @@ async fn rpc_outages_are_told_and_resolved() {
     let fall_behind = async || solana.change(|chain| chain.syncing = true);
     let recover = async || solana.change(|chain| chain.syncing = false);
     scene.outage("solana", "behind", fall_behind, recover).await;
-    scene.outage("solana", "", async || solana.stall(), async || solana.resume()).await;
+    scene
+        .outage(
+            "solana",
+            "no answer within 900ms",
+            async || solana.stall(),
+            async || solana.resume(),
+        )
+        .await;
 
     let error = Some((-32000, "header not found".to_owned()));
     let fail = async || generic.change(|chain| chain.error = error);

@@ -28,8 +28,13 @@ async fn small_disk_full_under_the_store_stops_neither_checks_nor_alerts() {
     daemon.wait_for_status("shop", "up").await;
 
     disk.fill();
-    webhook.inbox.wait_for(0, &["watchbell:store"]).await;
-    daemon.wait_for_incident("watchbell:store", "open", &[]).await;
+    let told = webhook.inbox.wait_for(0, &["DOWN watchbell:store"]).await;
+    let id = told.body["incidents"][0]["id"].as_str().unwrap();
+    let incident = daemon.get(&format!("/api/v1/incidents/{id}")).await;
+    assert_eq!(
+        (&incident["check"], &incident["state"]),
+        (&"watchbell:store".into(), &"open".into())
+    );
     target.answer(500);
     webhook.inbox.wait_for(0, &["DOWN shop"]).await;
     let runs = target.count();

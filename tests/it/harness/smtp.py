@@ -57,7 +57,7 @@ class Handler:
                 "headers": {name: str(value) for name, value in parsed.items()},
                 "text": str(parsed.get("Subject", "")) + "\n" + plain,
                 "html": html,
-                "tls": session.ssl is not None,
+                "tls": MODE == "implicit" or session.ssl is not None,
                 "login": session.auth_data is not None,
             }
             MESSAGES.write(json.dumps(line) + "\n")
