@@ -1,5 +1,4 @@
 mod fake;
-mod look;
 
 use super::{RunNowError, Settings};
 use crate::model::Status;
