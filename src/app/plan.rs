@@ -134,7 +134,7 @@ pub fn listen_address(path: &Path) -> Option<SocketAddr> {
 
 /// The folder that relative paths in a file are relative to.
 fn base_of(path: &Path) -> &Path {
-    path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// The folder of a relative store: `$STATE_DIRECTORY`, else that of `daemon.toml`.
