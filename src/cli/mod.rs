@@ -95,7 +95,16 @@ struct ConfigArgs {
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done where even this cannot be printed.
+            let _ = error.print();
+            // Not 2, which clap would give: a monitoring script takes that for "down".
+            let exit = if error.use_stderr() { Exit::Unknown } else { Exit::Fine };
+            return ExitCode::from(exit.code());
+        }
+    };
     crate::app::install_crypto();
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
@@ -106,13 +115,37 @@ pub fn main() -> ExitCode {
         Command::Kinds(args) => kinds::run(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {
-        output::error(&format!("{error:#}"));
+        output::error(&in_words(&error));
         Exit::Unknown
     });
     ExitCode::from(exit.code())
 }
 
+/// An error with its causes, but without those whose words the ones before have in them already.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
 /// A runtime for commands that do little.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_cause_that_has_been_told_is_not_told_again() {
+        let told = anyhow::anyhow!("it is locked").context("cannot open a.db: it is locked");
+        assert_eq!(super::in_words(&told), "cannot open a.db: it is locked");
+        let new = anyhow::anyhow!("it is locked").context("cannot open a.db");
+        assert_eq!(super::in_words(&new), "cannot open a.db: it is locked");
+    }
 }

@@ -41,6 +41,16 @@ async fn check_runs_once_and_exits_with_the_worst_status() {
 }
 
 #[tokio::test]
+async fn a_mistake_on_the_command_line_is_not_taken_for_something_down() {
+    for words in [&["valdate"][..], &["check"], &["run", "--confg", "x"], &[]] {
+        let done = watchbell(words).await;
+        assert_eq!(done.code, 3, "{words:?}: {}", done.all());
+    }
+    assert_eq!(watchbell(&["--help"]).await.code, 0);
+    assert_eq!(watchbell(&["--version"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn kinds_tells_of_every_kind_and_channel() {
     let done = watchbell(&["kinds"]).await;
     assert_eq!(done.code, 0, "{}", done.all());
