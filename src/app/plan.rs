@@ -184,11 +184,11 @@ fn build_api(raw: ApiSettings, problems: &mut Problems) -> PlannedApi {
 
 fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
     let mut scopes = Vec::new();
-    for word in &raw.scopes {
+    for (word, place) in &raw.scopes {
         match Scope::from_word(word) {
             Some(scope) => scopes.push(scope),
             None => {
-                let problem = raw.place.error(format!("there is no scope `{word}`"));
+                let problem = place.error(format!("there is no scope `{word}`"));
                 problems.push(problem.hint("the scopes are read, operate and push"));
             }
         }
@@ -204,6 +204,7 @@ fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
             }
             ApiKey::from_plain(raw.name, plain.expose(), scopes)
         }
+        KeyMaterial::Hash(hash) if hash.contains(config::PLACEHOLDER_HOST) => return None,
         KeyMaterial::Hash(hash) => ApiKey::from_hash(raw.name, hash, scopes),
     };
     match key {
@@ -414,16 +415,8 @@ fn way_back(by_name: &HashMap<&str, &RawCheck<'_>>, from: &str, to: &str) -> Opt
     None
 }
 
-fn build_check(
-    mut raw: RawCheck<'_>,
-    time_zone: Tz,
-    problems: &mut Problems,
-) -> Option<PlannedCheck> {
-    let kind = check_kinds::find(raw.kind)?;
-    let check = (kind.parse)(&mut raw.table);
-    raw.table.finish(problems);
-    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
-    let (cadence, retry_default) = match raw.schedule? {
+fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Option<PlannedCheck> {
+    let schedule = raw.schedule.map(|schedule| match schedule {
         RawSchedule::Every(interval, place) => {
             (placed(Cadence::every(interval), &place, problems), interval)
         }
@@ -431,7 +424,13 @@ fn build_check(
             let cadence = Cadence::cron(&line, own.unwrap_or(time_zone));
             (placed(cadence, &place, problems), Duration::from_secs(60))
         }
-    };
+    });
+    let (kind, mut table) = raw.kind?;
+    let kind = check_kinds::find(kind)?;
+    let check = (kind.parse)(&mut table);
+    table.finish(problems);
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let (cadence, retry_default) = schedule?;
     let name = raw.name?;
     let policy = Policy {
         check: name.clone(),

@@ -38,10 +38,8 @@ pub struct RawCheck<'i> {
     pub depends_on: Vec<(String, Place)>,
     /// Where to read what to do.
     pub runbook: Option<String>,
-    /// The kind.
-    pub kind: &'static str,
-    /// The table of its kind.
-    pub table: Section<'i>,
+    /// Its kind and the table of that, if it says so properly.
+    pub kind: Option<(&'static str, Section<'i>)>,
     /// Where its name stands.
     pub place: Place,
     /// The same for tables that say the same, secrets included.
@@ -69,11 +67,12 @@ pub fn read_check_files(folder: &Path, problems: &mut Problems) -> Vec<Arc<Sourc
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            problems.file(
-                folder,
-                format!("cannot read the folder of checks: {error}"),
-                Some("create it, or set `checks` under `[daemon]`"),
-            );
+            let hint = match error.kind() {
+                std::io::ErrorKind::PermissionDenied => "the daemon's user must be able to read it",
+                _ => "create it, or set `checks` under `[daemon]`",
+            };
+            let message = format!("cannot read the folder of checks: {error}");
+            problems.file(folder, message, Some(hint));
             return Vec::new();
         }
     };
@@ -107,13 +106,16 @@ pub fn read_file(path: &Path, problems: &mut Problems) -> Option<Arc<SourceFile>
 pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<RawCheck<'i>> {
     let mut checks = Vec::new();
     for mut table in root.tables("check") {
-        checks.extend(read_check(&mut table, kinds));
+        checks.push(read_check(&mut table, kinds));
         root.finish_child(table);
     }
     checks
 }
 
-fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<RawCheck<'i>> {
+/// The kinds that are known by name and come later.
+const LATER: [&str; 3] = ["dns", "exec", "heartbeat"];
+
+fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'i> {
     let fingerprint = table.fingerprint();
     let place = table.place_of("name");
     let name = read_name(table);
@@ -132,8 +134,8 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<Raw
     let depends_on = table.strings("depends_on");
     let runbook = table.optional("runbook");
     table.not_yet("recover", "the check alerts only");
-    let (kind, kind_table) = table.kind_table(kinds)?;
-    Some(RawCheck {
+    let kind = read_kind(table, kinds);
+    RawCheck {
         name,
         schedule,
         timeout,
@@ -148,10 +150,25 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> Option<Raw
         depends_on,
         runbook,
         kind,
-        table: kind_table,
         place,
         fingerprint,
-    })
+    }
+}
+
+fn read_kind<'i>(
+    table: &mut Section<'i>,
+    kinds: &[&'static str],
+) -> Option<(&'static str, Section<'i>)> {
+    let later = LATER.into_iter().filter(|kind| !kinds.contains(kind));
+    let later: Vec<&'static str> = later.filter(|kind| table.has(kind)).collect();
+    for &kind in &later {
+        table.not_there_yet(kind, "checks of this kind are not there yet");
+    }
+    // What it is to be is known then, and so is what is wrong with it.
+    if !later.is_empty() && !kinds.iter().any(|kind| table.has(kind)) {
+        return None;
+    }
+    table.kind_table(kinds)
 }
 
 fn read_schedule(table: &mut Section<'_>) -> Option<RawSchedule> {

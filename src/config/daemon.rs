@@ -60,8 +60,8 @@ pub struct RawKey {
     /// The key itself, or its hash (`sha256:…`).
     pub key: KeyMaterial,
     /// What it may do: `read`, `operate`, `push`.
-    pub scopes: Vec<String>,
-    /// For problems that show later.
+    pub scopes: Vec<(String, Place)>,
+    /// Where the key or its hash stands, for problems that show later.
     pub place: Place,
 }
 
@@ -257,7 +257,8 @@ fn parse_store(url: &str) -> Result<PathBuf, String> {
 
 fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
     let listen = table.built("listen", |text: String| {
-        text.parse().map_err(|_| format!("`{text}` is not an address and port (127.0.0.1:7117)"))
+        text.parse()
+            .map_err(|_| format!("`{text}` is not an address and port such as 127.0.0.1:7117"))
     });
     if let Some(listen) = listen {
         api.listen = listen;
@@ -265,13 +266,14 @@ fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
     table.not_yet("socket", "the API listens on `listen` only");
     api.public_status = table.or("public_status", true);
     for mut key in table.tables("key") {
-        let place = key.place().clone();
+        let table_place = key.place().clone();
+        let place = key.place_of(if key.has("key_hash") { "key_hash" } else { "key" });
         let name = key.required::<String>("name");
         let material = match (key.secret("key"), key.optional::<String>("key_hash")) {
             (Some(plain), None) => Some(KeyMaterial::Plain(plain)),
             (None, Some(hash)) => Some(KeyMaterial::Hash(hash)),
             (None, None) => {
-                key.error_at(&place, "needs `key` or `key_hash`");
+                key.error_at(&table_place, "needs `key` or `key_hash`");
                 None
             }
             (Some(_), Some(_)) => {
@@ -279,7 +281,11 @@ fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
                 None
             }
         };
-        let scopes: Vec<String> = key.or("scopes", vec!["read".to_owned()]);
+        let scopes = if key.has("scopes") {
+            key.strings("scopes")
+        } else {
+            vec![("read".to_owned(), table_place)]
+        };
         if let (Some(name), Some(material)) = (name, material) {
             api.keys.push(RawKey { name, key: material, scopes, place });
         }

@@ -78,11 +78,12 @@ impl Interpolator {
     ) -> Option<String> {
         text.find("${")?;
         if !self.secrets && text.starts_with("${") && text.find('}') == Some(text.len() - 1) {
-            return Some(format!("http://{PLACEHOLDER_HOST}/"));
+            return Some(STAND_IN.to_owned());
         }
         let place = Place { file: Arc::clone(file), span, key: key.to_owned() };
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
+        let mut known = true;
         while let Some(start) = rest.find("${") {
             if rest[..start].ends_with('$') {
                 out.push_str(&rest[..start - 1]);
@@ -95,21 +96,24 @@ impl Interpolator {
                 problems.push(
                     place.error("`${` has no closing `}`").hint("write `$${` for a plain `${`"),
                 );
-                return None;
+                return Some(STAND_IN.to_owned());
             };
             match self.look_up(&rest[start + 2..start + end]) {
                 Ok(value) => out.push_str(&value),
-                Err((message, hint)) => problems.push(place.error(message).hint(hint)),
+                Err((message, hint)) => {
+                    problems.push(place.error(message).hint(hint));
+                    known = false;
+                }
             }
             rest = &rest[start + end + 1..];
         }
         out.push_str(rest);
-        Some(out)
+        Some(if known { out } else { STAND_IN.to_owned() })
     }
 
     fn look_up(&self, name: &str) -> Result<String, (String, String)> {
         if !self.secrets {
-            return Ok("secret".to_owned());
+            return Ok(PLACEHOLDER_HOST.to_owned());
         }
         if let Some(path) = name.strip_prefix("file:") {
             return read(&self.base.join(path));
@@ -139,9 +143,13 @@ impl Interpolator {
     }
 }
 
-/// The host that stands in the place of a URL that is a secret as a whole, under
-/// `validate --no-secrets`.
+/// What stands in the place of each secret under `validate --no-secrets`: it does as the host of
+/// a URL, too.
 pub const PLACEHOLDER_HOST: &str = "secret.invalid";
+
+/// What stands in the place of a value that is not known as a whole: because nobody looks, or
+/// because what it refers to is not set, which has been reported then.
+const STAND_IN: &str = "http://secret.invalid/";
 
 fn read(path: &Path) -> Result<String, (String, String)> {
     match std::fs::read_to_string(path) {

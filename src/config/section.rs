@@ -148,9 +148,11 @@ impl<'i> Section<'i> {
         build: impl FnOnce(T) -> Result<U, String>,
     ) -> Option<U> {
         let place = self.place_of(key);
+        let stand_in = self.is_stand_in(key);
         let raw = self.optional(key)?;
         match build(raw) {
             Ok(built) => Some(built),
+            Err(_) if stand_in => None,
             Err(message) => {
                 self.problems.push(place.error(message));
                 None
@@ -182,7 +184,8 @@ impl<'i> Section<'i> {
 
     /// Takes a path; a relative one is relative to the file.
     pub fn path(&mut self, key: &'static str) -> Option<PathBuf> {
-        let path: PathBuf = self.optional(key)?;
+        let stand_in = self.is_stand_in(key);
+        let path: PathBuf = self.optional(key).filter(|_| !stand_in)?;
         Some(self.base.join(path))
     }
 
@@ -272,6 +275,16 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// Refuses a key of the contract that this version does not know how to carry out. It is not
+    /// among the known keys.
+    pub fn not_there_yet(&mut self, key: &'static str, message: &str) {
+        let place = self.place_of(key);
+        if let Some(index) = self.entries.iter().position(|(name, _)| name.get_ref() == key) {
+            self.entries.remove(index);
+            self.problems.push(place.error(message));
+        }
+    }
+
     /// Moves the problems of a sub-table here, its unknown keys included.
     pub fn finish_child(&mut self, child: Self) {
         child.finish(&mut self.problems);
@@ -296,6 +309,12 @@ impl<'i> Section<'i> {
         for problem in self.problems.sorted() {
             problems.push(problem);
         }
+    }
+
+    /// Whether the value is not known, for want of what it refers to: nothing is wrong with its
+    /// form, then.
+    fn is_stand_in(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, value)| name.get_ref() == key && stands_in(value.get_ref()))
     }
 
     fn ask(&mut self, key: &'static str) {
@@ -327,11 +346,13 @@ impl<'i> Section<'i> {
         value: Spanned<DeValue<'i>>,
     ) -> Option<T> {
         let span = value.span();
+        let stand_in = stands_in(value.get_ref());
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(converted) => Some(converted),
+            Err(_) if stand_in => None,
             Err(error) => {
                 let place = self.at_key(key, error.span().unwrap_or(span));
-                self.problems.push(place.error(error.message().trim()));
+                self.problems.push(place.error(plain_words(error.message().trim())));
                 None
             }
         }
@@ -359,6 +380,26 @@ impl<'i> Section<'i> {
     fn key_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+/// What serde says, without the names of Rust's types.
+fn plain_words(message: &str) -> String {
+    let Some((found, wanted)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list in [ ]",
+        "a map" => "a table",
+        other => other,
+    };
+    format!("{found}, expected {wanted}")
+}
+
+fn stands_in(value: &DeValue<'_>) -> bool {
+    matches!(value, DeValue::String(text) if text.contains(PLACEHOLDER_HOST))
 }
 
 /// Reads a duration such as `500ms`, `30s`, `5m`, `12h`, `90d` or `1h 30m`.
@@ -445,6 +486,20 @@ mod tests {
     }
 
     #[test]
+    fn wrong_types_are_told_in_words_that_need_no_rust() {
+        let (_, problems) = read("a = \"/\"\nb = -1\nc = 5\n", |section| {
+            section.optional::<Vec<String>>("a");
+            section.optional::<u32>("b");
+            section.optional::<String>("c");
+        });
+        insta::assert_snapshot!(problems, @r#"
+        a.toml:1:5: a: invalid type: string "/", expected a list in [ ]
+        a.toml:2:5: b: invalid value: integer `-1`, expected a whole number, 0 or more
+        a.toml:3:5: c: invalid type: integer `5`, expected a string
+        "#);
+    }
+
+    #[test]
     fn relative_paths_are_relative_to_the_file() {
         let (path, problems) = read("ca_file = \"ca.pem\"", |section| section.path("ca_file"));
         assert_eq!((path.as_deref(), &*problems), (Some(Path::new("/etc/watchbell/ca.pem")), ""));
@@ -452,9 +507,9 @@ mod tests {
 
     #[test]
     fn a_doubled_dollar_is_a_plain_one() {
-        let (text, problems) =
-            read("a = \"$${HOME} ${\"", |section| section.optional::<String>("a"));
-        assert_eq!(text.as_deref(), Some("$${HOME} ${"));
+        let text = |section: &mut Section<'_>| section.optional::<String>("a");
+        assert_eq!(read("a = \"$${HOME} $\"", text).0.as_deref(), Some("${HOME} $"));
+        let (_, problems) = read("a = \"$${HOME} ${\"", text);
         assert!(problems.contains("no closing"), "{problems}");
     }
 }

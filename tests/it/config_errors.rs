@@ -41,6 +41,8 @@ async fn each_mistake_has_its_place_and_its_hint() {
     check("", &GOOD.replace("check.http", "check.htpp"), unknown_kind).await;
     check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "a name holds"]).await;
     check("", "[[check]\n", &["a.toml:1:"]).await;
+    let later = &["a.toml:3:", "check.exec: checks of this kind are not there yet"];
+    check("", "[[check]]\nname = \"a\"\n[check.exec]\ncommand = [\"x\"]\n", later).await;
     let unset = GOOD.replace("http://127.0.0.1:1/", "${WATCHBELL_TEST_UNSET}");
     check("", &unset, &["a.toml:4:7", "WATCHBELL_TEST_UNSET", "not set"]).await;
     let no_file = GOOD.replace("http://127.0.0.1:1/", "${file:no-such-file}");
@@ -64,6 +66,34 @@ async fn what_spans_several_tables_is_found_as_well() {
     check(&route, GOOD, &["daemon.toml:", "ops-slak", "did you mean `ops-slack`"]).await;
     let when = format!("{channel}[[route]]\nwhen = \"severty == 'critical'\"\nto = []\n");
     check(&when, GOOD, &["daemon.toml:", "severty"]).await;
+}
+
+#[tokio::test]
+async fn one_mistake_is_not_reported_as_several() {
+    let only = async |tables: &str, checks: &str, word: &str| {
+        let done = Setup::new().tables(tables).checks("a.toml", checks);
+        let said = done.command(&["validate"]).await.all();
+        assert!(said.contains(word) && said.contains("1 error"), "{said}");
+    };
+    // A parent whose kind is misspelt is there all the same.
+    let parent = "[[check]]\nname = \"core-db\"\n[check.dns]\nname = \"db\"\n";
+    let child = with("depends_on = [\"core-db\"]");
+    only("", &format!("{child}{parent}"), "not there yet").await;
+    // What is not set cannot have the wrong form as well.
+    let telegram = "[[channel]]\nname = \"t\"\n[channel.telegram]\nchat_id = 1\n\
+                    token = \"${WATCHBELL_TEST_UNSET}\"\n";
+    only(telegram, GOOD, "WATCHBELL_TEST_UNSET").await;
+    only("", &with("every = \"${WATCHBELL_TEST_UNSET}\""), "WATCHBELL_TEST_UNSET").await;
+}
+
+#[tokio::test]
+async fn values_of_any_type_may_stand_elsewhere_where_secrets_are_not_looked_up() {
+    let tables = "[[channel]]\nname = \"w\"\nrate_limit = \"${W}\"\n\
+                  [channel.webhook]\nurl = \"${W}\"\nmethod = \"${W}\"\n";
+    let keys = "every = \"${W}s\"\nseverity = \"${W}\"";
+    let setup = Setup::new().tables(tables).checks("a.toml", &with(keys));
+    let done = setup.command(&["validate", "--no-secrets"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
 }
 
 #[tokio::test]

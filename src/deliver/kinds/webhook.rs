@@ -64,6 +64,8 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         }
     };
     let secret = section.secret("secret");
+    // Without its template the service would refuse each alert.
+    section.not_there_yet("preset", "presets are not there yet: leave it out for the JSON body");
     let url = url?;
     let secrets = url.secrets().chain(raw_headers.into_values()).chain(secret.clone());
     let veil = Veil::over(secrets);
@@ -299,7 +301,7 @@ mod tests {
         daemon.toml:2:11: headers: `a b` is not the name of a header
         daemon.toml:2:11: headers: the value of `a` has characters that no header may have
         daemon.toml:1:7: url: `ftp://` is not supported here (use https:// or http://)
-        daemon.toml:2:1: preset: unknown key (known keys: url, method, headers, secret)
+        daemon.toml:2:10: preset: presets are not there yet: leave it out for the JSON body
         ");
     }
 }
