@@ -366,7 +366,9 @@ impl Monitor {
         }
         let labels = Arc::new(task.planned.policy.labels.clone());
         let watched = Watched { task, labels, state, seen: None };
-        self.parts.board.put(view(&watched, Facts::default(), None));
+        let start = self.parts.clock.now();
+        let first = watched.task.planned.cadence.first(&name, start).shown(start);
+        self.parts.board.put(view(&watched, Facts::default(), first));
         self.watched.insert(name, watched);
     }
 

@@ -47,6 +47,17 @@ pub enum Due {
     Never,
 }
 
+impl Due {
+    /// As a time for people; `None` if never.
+    pub fn shown(self, now: Moment) -> Option<Timestamp> {
+        match self {
+            Self::At(mono) => Some(now.wall.after(mono.saturating_sub(now.mono))),
+            Self::Wall { at, .. } => Some(at),
+            Self::Never => None,
+        }
+    }
+}
+
 impl Cadence {
     /// Each `interval`, from 1s to 30d, at a point of it that a hash of the check's name chooses.
     ///

@@ -49,3 +49,17 @@ async fn the_shapes_are_as_promised() {
     let without_key = client().post(daemon.url("/api/v1/checks/shop/run")).send().await.unwrap();
     assert_eq!(without_key.status(), 401);
 }
+
+#[tokio::test]
+async fn a_check_that_has_not_run_yet_says_when_it_will() {
+    let target = Target::start();
+    let check = format!(
+        "[[check]]\nname = \"yearly\"\ncron = \"0 0 1 1 *\"\n[check.http]\nurl = \"{}\"\n",
+        target.url()
+    );
+    let daemon = Setup::new().checks("yearly.toml", &check).start().await;
+    let yearly = daemon.get("/api/v1/checks/yearly").await;
+    assert_eq!((&yearly["status"], yearly["last_run"].is_null()), (&"unknown".into(), true));
+    let next = yearly["next_run"].as_str().unwrap_or_default();
+    assert!(next.contains("-01-01T00:00:00"), "{yearly:#}");
+}
