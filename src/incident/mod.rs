@@ -12,7 +12,7 @@
 //! ```
 
 use crate::model::{CheckState, Incident, Labels, Name, Severity, Status, TimelineEntry};
-use crate::model::{Timestamp, Verdict};
+use crate::model::{Timestamp, Verdict, WELL_AGAIN};
 use std::time::Duration;
 
 /// What a check asks of its incidents.
@@ -197,7 +197,7 @@ fn open(
 fn resolve(state: &mut CheckState, at: Timestamp) -> Option<Change> {
     let mut incident = state.incident.take()?;
     incident.resolved_at = Some(at);
-    note(&mut incident, at, "resolved", "all that is expected holds again".to_owned());
+    note(&mut incident, at, "resolved", WELL_AGAIN.to_owned());
     Some(Change::Resolved(incident))
 }
 

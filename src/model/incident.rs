@@ -84,7 +84,18 @@ pub struct Incident {
     pub timeline: Vec<TimelineEntry>,
 }
 
+/// What the timeline says where an incident ended because the check is well again.
+pub const WELL_AGAIN: &str = "all that is expected holds again";
+
 impl Incident {
+    /// Why it is over although nobody knows that the check is well, such as `the check was
+    /// removed`; none if it is open or the check is well.
+    pub fn withdrawn(&self) -> Option<&str> {
+        self.resolved_at?;
+        let end = self.timeline.iter().rfind(|entry| entry.what == "resolved")?;
+        (end.detail != WELL_AGAIN).then_some(&*end.detail)
+    }
+
     /// How long it lasted, or has lasted by `now`.
     pub fn duration(&self, now: Timestamp) -> Duration {
         self.resolved_at.unwrap_or(now).since(self.opened_at)

@@ -14,7 +14,7 @@ mod time;
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
-pub use incident::{CheckState, Incident, IncidentView, TimelineEntry};
+pub use incident::{CheckState, Incident, IncidentView, TimelineEntry, WELL_AGAIN};
 pub use message::{Format, Message};
 pub use notice::{HeldBecause, Notice, NoticeState, What};
 pub use observation::{Judgement, Observation, RunResult, Verdict};

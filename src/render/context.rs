@@ -86,9 +86,9 @@ pub struct IncidentContext {
     pub status: Status,
     /// `critical`, `warning` or `info`.
     pub severity: Severity,
-    /// `DOWN`, `DEGRADED`, or `UP` when it is over.
+    /// `DOWN`, `DEGRADED`, or when it is over `UP`, or `CLOSED` if it was withdrawn.
     pub state: &'static str,
-    /// 🔴, 🟡 or 🟢.
+    /// 🔴, 🟡, 🟢 or 🔵.
     pub icon: &'static str,
     /// The colour that goes with it, such as `#d73a49`.
     pub color: String,
@@ -104,6 +104,9 @@ pub struct IncidentContext {
     pub runbook: Option<String>,
     /// Who has taken it on; none if nobody has.
     pub acknowledged: Option<String>,
+    /// Why it is over although nobody knows that the check is well, such as `the check was
+    /// removed`; none otherwise.
+    pub withdrawn: Option<String>,
     /// When it was confirmed, RFC 3339 in UTC.
     pub opened_at: Timestamp,
     /// When the first of its bad verdicts came, RFC 3339 in UTC.
@@ -170,8 +173,8 @@ impl Counts {
         for incident in incidents {
             match Tone::of_incident(incident) {
                 Tone::Bad => counts.down += 1,
-                Tone::Warning | Tone::Note => counts.degraded += 1,
-                Tone::Good => counts.resolved += 1,
+                Tone::Warning => counts.degraded += 1,
+                Tone::Note | Tone::Good => counts.resolved += 1,
             }
         }
         counts
@@ -199,6 +202,7 @@ impl IncidentContext {
             labels: bounded_labels(&incident.labels),
             runbook: incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS)),
             acknowledged: incident.acknowledged.as_deref().map(|person| clean(person, NAME)),
+            withdrawn: incident.withdrawn().map(|why| clean(why, REASON)),
             opened_at: incident.opened_at,
             began_at: incident.began_at,
             resolved_at: incident.resolved_at,

@@ -47,6 +47,7 @@ fn title(context: &Context) -> String {
 fn line(incident: &IncidentContext) -> String {
     let IncidentContext { icon, state, check, .. } = incident;
     match incident.resolved_at {
+        Some(_) if let Some(why) = &incident.withdrawn => format!("{icon} {state} {check}: {why}"),
         Some(_) => format!("{icon} {state} {check} after {}", incident.duration),
         None => format!("{icon} {state} {check}: {}", short(&incident.reason, 140)),
     }

@@ -1,5 +1,5 @@
 use super::{Held, Letter, Rendered, Renderer, length, sample};
-use crate::model::{Format, HeldBecause, Incident, Timestamp, What};
+use crate::model::{Format, HeldBecause, Incident, TimelineEntry, Timestamp, What};
 
 const SLACK: &str = include_str!("../../alert-templates/slack.jinja");
 const DISCORD: &str = include_str!("../../alert-templates/discord.jinja");
@@ -437,4 +437,41 @@ fn a_times_zone_is_the_daemons() {
     let renderer = Renderer::compile("console", CONSOLE, Format::Plain).unwrap();
     let rendered = renderer.render(&Letter { zone, ..letter(What::Opened, &incidents[..1]) });
     assert!(rendered.text.contains("Since 2026-03-01 18:15:02 JST"), "{}", rendered.text);
+}
+
+#[test]
+fn nobody_is_told_that_a_removed_check_is_up() {
+    let mut gone = sample::incidents().pop().unwrap();
+    let end = |detail: &str| TimelineEntry {
+        at: gone.resolved_at.unwrap(),
+        what: "resolved".to_owned(),
+        detail: detail.to_owned(),
+    };
+    gone.timeline = vec![end("the check was removed")];
+    let mut well = gone.clone();
+    well.timeline = vec![end(crate::model::WELL_AGAIN)];
+    for &(source, format) in ALL {
+        let told = |incidents: &[Incident]| {
+            let Rendered { title, text, html, .. } =
+                rendered(source, format, What::Resolved, incidents);
+            format!("{title}\n{text}\n{html}")
+        };
+        let told_gone = told(&[gone.clone()]);
+        assert!(told_gone.contains("the check was removed"), "{told_gone}");
+        for wrong in ["🟢", "UP", "up again"] {
+            assert!(!told_gone.contains(wrong), "{told_gone}");
+        }
+        assert!(told(&[gone.clone(), well.clone()]).contains("UP billing"), "{format:?}");
+        let told_well = told(std::slice::from_ref(&well));
+        assert!(told_well.contains("🟢") && told_well.contains("UP billing"), "{told_well}");
+    }
+}
+
+#[test]
+fn a_template_need_not_think_of_tests() {
+    let source =
+        "{% block title %}{{ incident.check }}{% endblock %}{% block text %}{% endblock %}";
+    let renderer = Renderer::compile("own.jinja", source, Format::Plain).unwrap();
+    assert_eq!(renderer.render(&letter(What::Opened, &sample::incidents()[1..2])).title, "core-db");
+    assert!(renderer.render(&letter(What::Test, &[])).title.contains("TEST"));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Tone {
     /// It is well again.
     Good,
-    /// Nothing happened: a test.
+    /// Nothing happened: a test, or an incident that nobody watches any more.
     Note,
     /// Something does not work well.
     Warning,
@@ -20,6 +20,9 @@ pub enum Tone {
 impl Tone {
     /// The tone of one incident, as it is by now.
     pub fn of_incident(incident: &Incident) -> Self {
+        if incident.withdrawn().is_some() {
+            return Self::Note;
+        }
         match (incident.resolved_at, incident.status) {
             (Some(_), _) | (None, Status::Up) => Self::Good,
             (None, Status::Down) => Self::Bad,
@@ -31,8 +34,10 @@ impl Tone {
     pub fn of(what: What, incidents: &[Incident]) -> Self {
         match what {
             What::Test => Self::Note,
-            What::Resolved => Self::Good,
-            What::Opened | What::Worsened | What::Improved | What::Digest => {
+            What::Resolved if incidents.iter().any(|incident| incident.withdrawn().is_none()) => {
+                Self::Good
+            }
+            What::Resolved | What::Opened | What::Worsened | What::Improved | What::Digest => {
                 incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note)
             }
         }
@@ -66,6 +71,9 @@ impl Tone {
 
 /// The state of an incident in one shouted word.
 pub fn state(incident: &Incident) -> &'static str {
+    if incident.withdrawn().is_some() {
+        return "CLOSED";
+    }
     match (incident.resolved_at, incident.status) {
         (Some(_), _) | (None, Status::Up) => "UP",
         (None, Status::Down) => "DOWN",
