@@ -355,6 +355,10 @@ fn read_checks(
         raw_checks.extend(config::read_checks(&mut root, &kinds));
         root.finish(problems);
     }
+    if raw_checks.is_empty() && !problems.has_errors() {
+        let hint = "each `[[check]]` in a file `*.toml` of this folder is one";
+        problems.file_warning(folder, "there is no check: nothing is watched", hint);
+    }
     check_names(&raw_checks, problems);
     check_dependencies(&raw_checks, problems);
     let checks = raw_checks.into_iter();

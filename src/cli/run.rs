@@ -2,6 +2,7 @@ use super::log::{self, LogFormat};
 use super::{ConfigArgs, Exit, output};
 use crate::app::{self, RunError};
 use crate::clock::System;
+use crate::config::{Level, Problem};
 use clap::Args;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,9 +31,7 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
     let mut running = match app::start(path, Arc::new(System::start())).await {
         Ok(running) => running,
         Err(RunError::Configuration(problems)) => {
-            for problem in &problems {
-                tracing::error!("{problem}");
-            }
+            problems.iter().for_each(report);
             output::error("the configuration cannot be used; `watchbell validate` shows it, too");
             return Ok(Exit::Down);
         }
@@ -44,9 +43,7 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 if let Err(problems) = running.reload().await {
-                    for problem in &problems {
-                        tracing::error!("{problem}");
-                    }
+                    problems.iter().for_each(report);
                     tracing::error!("the new configuration cannot be used; the old one goes on");
                 }
             }
@@ -54,4 +51,11 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
     }
     running.stop().await;
     Ok(Exit::Fine)
+}
+
+fn report(problem: &Problem) {
+    match problem.level {
+        Level::Error => tracing::error!("{problem}"),
+        Level::Warning => tracing::warn!("{problem}"),
+    }
 }

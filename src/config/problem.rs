@@ -98,6 +98,14 @@ impl Problems {
         });
     }
 
+    /// Adds a warning about a whole file or folder.
+    pub fn file_warning(&mut self, path: &Path, message: &str, hint: &str) {
+        self.file(path, message, Some(hint));
+        if let Some(last) = self.0.last_mut() {
+            last.level = Level::Warning;
+        }
+    }
+
     /// Whether any of them stops the start.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.level == Level::Error)

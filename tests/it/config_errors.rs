@@ -97,6 +97,13 @@ async fn values_of_any_type_may_stand_elsewhere_where_secrets_are_not_looked_up(
 }
 
 #[tokio::test]
+async fn that_nothing_is_watched_does_not_go_unnoticed() {
+    let done = Setup::new().checks("a.tml", GOOD).command(&["validate"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    assert!(done.all().contains("checks.d: warning: there is no check"), "{}", done.all());
+}
+
+#[tokio::test]
 async fn names_are_unique_over_all_files() {
     let setup = Setup::new().checks("a.toml", GOOD).checks("b.toml", GOOD);
     let done = setup.command(&["validate"]).await;
