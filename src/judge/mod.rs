@@ -15,8 +15,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The function, and the name of the series, that tells how many runs were down.
+/// The function that tells how many runs were down.
 const RATE: &str = "error_rate";
+
+/// The series that it looks at; no fact can have this name.
+const RATE_SERIES: &str = "error_rate()";
 
 /// How much of a condition's source a reason quotes, in characters.
 const QUOTED: usize = 200;
