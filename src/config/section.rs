@@ -281,17 +281,12 @@ impl<'i> Section<'i> {
     pub fn finish(mut self, problems: &mut Problems) {
         for (key, _) in &self.entries {
             let place = self.at(key, key.span());
-            let known = self.asked.iter().copied();
             let problem = place.error("unknown key");
-            let problem = match super::problem::nearest(key.get_ref(), known.clone()) {
-                Some(near) => problem.hint(format!("did you mean `{near}`?")),
-                None if self.asked.is_empty() => problem,
-                None => {
-                    let all: Vec<&str> = known.collect();
-                    problem.hint(format!("known keys: {}", all.join(", ")))
-                }
+            let problem = match self.asked.as_slice() {
+                [] => problem,
+                all => problem.hint(format!("known keys: {}", all.join(", "))),
             };
-            self.problems.push(problem);
+            self.problems.push(problem.did_you_mean(key.get_ref(), self.asked.iter().copied()));
         }
         for problem in self.problems.sorted() {
             problems.push(problem);
