@@ -3,7 +3,7 @@ use crate::app::compose;
 use crate::app::plan::PlannedChannel;
 use crate::clock::{Clock, System};
 use crate::deliver::{Net, Outcome};
-use crate::model::{Name, Notice, NoticeState, What};
+use crate::model::{Name, Notice, What};
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -69,22 +69,8 @@ async fn test(
     let mut answers = Vec::new();
     for recipient in planned.channel.recipients() {
         let now = clock.wall();
-        let notice = Notice {
-            id: ulid::Ulid::new().to_string(),
-            what: What::Test,
-            channel: planned.name.clone(),
-            recipient: recipient.clone(),
-            incidents: Vec::new(),
-            state: NoticeState::Pending,
-            held_because: None,
-            digest: None,
-            attempts: 0,
-            last_error: None,
-            at: now,
-            due_at: now,
-            sent_at: None,
-            urgent: false,
-        };
+        let (id, channel) = (ulid::Ulid::new().to_string(), planned.name.clone());
+        let notice = Notice::new(id, What::Test, channel, recipient.clone(), Vec::new(), now);
         let message = compose(&planned.renderer, &notice, daemon, zone, now);
         let sending = planned.channel.send(&net, &message);
         let outcome = match tokio::time::timeout(planned.timeout, sending).await {

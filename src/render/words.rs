@@ -32,7 +32,7 @@ impl Tone {
         match what {
             What::Test => Self::Note,
             What::Resolved => Self::Good,
-            What::Opened | What::Worsened | What::Improved | What::Digest => {
+            What::Opened | What::Worsened | What::Digest => {
                 incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note)
             }
         }
