@@ -131,14 +131,6 @@ impl Judge {
         Windows::new(self.series.iter().map(|(fact, longest)| (fact, *longest)))
     }
 
-    /// Whether a verdict needs the fact `name`, so that a kind need not find out what nobody asks.
-    /// (What the history keeps is another matter.)
-    pub fn references(&self, name: &str) -> bool {
-        let rules = self.expect.iter().chain(&self.degraded_if);
-        rules.map(|rule| &rule.condition).any(|condition| condition.references(name))
-            || self.series.iter().any(|(fact, _)| **fact == *name)
-    }
-
     /// The opinion about `observation`, which becomes part of `windows`.
     ///
     /// `windows` are those of the same check and of this judge; `sense` is the kind's own opinion,

@@ -82,16 +82,6 @@ impl Windows {
         self.series.iter().map(|series| series.longest).max().unwrap_or_default()
     }
 
-    /// Goes on with what `old` kept, as after a reload that changed the conditions. What `old` did
-    /// not keep is not there: a longer window fills with time.
-    pub fn take_over(&mut self, old: Self) {
-        for kept in old.series {
-            if let Some(series) = self.series.iter_mut().find(|series| series.fact == kept.fact) {
-                series.samples = kept.samples;
-            }
-        }
-    }
-
     /// Adds the results of earlier runs, in any order, as after a restart.
     pub fn refill<'a>(&mut self, now: Moment, past: impl IntoIterator<Item = PastRun<'a>>) {
         let now = millis(now.mono);
