@@ -89,11 +89,6 @@ impl<'i> Section<'i> {
         &self.base
     }
 
-    /// The keys that are left, with their places.
-    pub fn remaining(&self) -> impl Iterator<Item = (&str, Place)> {
-        self.entries.iter().map(|(key, _)| (key.get_ref().as_str(), self.at(key, key.span())))
-    }
-
     /// The keys that a reader has asked for, present or not: what its documentation must name.
     pub fn asked(&self) -> &[&'static str] {
         &self.asked

@@ -114,11 +114,6 @@ impl Mailbox {
         mailbox
     }
 
-    /// Whether `notice` is for this mailbox.
-    pub fn is_for(&self, notice: &Notice) -> bool {
-        *self.channel == *notice.channel && self.recipient == notice.recipient
-    }
-
     /// Notices that are owed and not yet accepted.
     pub fn depth(&self) -> usize {
         self.queue.len()

@@ -150,24 +150,10 @@ impl NoticeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBecause {
-    /// A check that this one depends on is down.
-    Dependency,
     /// The channel heard about this check not long ago.
     Cooldown,
     /// The channel has had its share for now.
     RateLimit,
     /// Too many at once: they come together.
     Storm,
-}
-
-impl HeldBecause {
-    /// The word in the API and in the store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dependency => "dependency",
-            Self::Cooldown => "cooldown",
-            Self::RateLimit => "rate_limit",
-            Self::Storm => "storm",
-        }
-    }
 }

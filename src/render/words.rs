@@ -77,7 +77,6 @@ pub fn state(incident: &Incident) -> &'static str {
 /// Why notices came together.
 pub const fn because(held: HeldBecause) -> &'static str {
     match held {
-        HeldBecause::Dependency => "something that they depend on was down",
         HeldBecause::Cooldown => "this channel had heard about them not long before",
         HeldBecause::RateLimit => "this channel had reached its rate limit",
         HeldBecause::Storm => "many came at once",

@@ -8,7 +8,7 @@ use crate::record::Paged;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -113,12 +113,6 @@ pub(super) async fn run(
     match shared.api.control.run_now(&view.name).await {
         Ok(result) => json(&result),
         Err(RunNowError::NotFound) => Err(unknown(&shared, &view.name)),
-        Err(error @ RunNowError::AlreadyRunning) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "already-running",
-            "The check is running already",
-            error.to_string(),
-        )),
         Err(error @ (RunNowError::Busy | RunNowError::Stopping)) => {
             Err(Problem::unavailable("cannot-run", error.to_string()))
         }
