@@ -8,7 +8,7 @@ use crate::deliver::outbox::Outbox;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
     Board, CheckState, CheckView, Facts, Incident, Judgement, Labels, Name, Notice, RunResult,
-    Severity, Timestamp, Verdict, What,
+    Severity, Status, Timestamp, Verdict, What,
 };
 use crate::record::writer::{StoreHealth, Writer};
 use crate::record::{Batch, Saved};
@@ -178,9 +178,17 @@ impl Monitor {
         if incident::is_undecided(&watched.state) {
             self.parts.scheduler.retry(&planned.name, planned.retry_every);
         }
-        if before.status != watched.state.status {
+        if before.last_run.is_none() && verdict.status == Status::Up {
+            tracing::debug!(check = %planned.name, "first run: up");
+        } else if before.status != watched.state.status {
             let (check, reasons) = (&planned.name, watched.state.reasons.join("; "));
-            tracing::info!(%check, from = %before.status, to = %verdict.status, reasons, "status changed");
+            tracing::info!(
+                %check,
+                from = %before.status,
+                to = %verdict.status,
+                reasons,
+                "status changed"
+            );
         }
         self.parts.gauges.ran(verdict.status);
         let name = planned.name.clone();

@@ -318,7 +318,7 @@ fn read_channel<'i>(
 pub fn read_name(table: &mut Section<'_>) -> Option<Name> {
     table.required_built("name", |name: String| match name_problem(&name) {
         None => Ok(Name::from(name)),
-        Some(problem) => Err(format!("`{name}` does not do: {problem}")),
+        Some(problem) => Err(format!("`{name}` cannot be a name: {problem}")),
     })
 }
 
