@@ -38,6 +38,10 @@ validate:
 run:
     cargo run --locked --release -- run --config daemon.toml.example
 
+# What verdicts and the schedule cost, with the release build.
+bench:
+    cargo bench --locked --bench '*'
+
 # What checks cost: processor time per check, and memory, with the release build.
 bench-load:
     scripts/bench-load

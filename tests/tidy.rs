@@ -84,7 +84,9 @@ fn sources() -> Vec<(String, PathBuf)> {
         .into_iter()
         .map(|path| (path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(), path))
         .filter(|(name, _)| {
-            !name.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"))
+            !name
+                .split('/')
+                .any(|part| matches!(part, "tests" | "tests.rs" | "testing" | "testing.rs"))
         })
         .collect()
 }

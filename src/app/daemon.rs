@@ -91,7 +91,6 @@ pub struct Running {
     chores: JobScheduler,
     tasks: HashMap<Name, Arc<CheckTask>>,
     fixed: Fixed,
-    address: SocketAddr,
 }
 
 /// What a reload cannot change.
@@ -221,16 +220,10 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         chores,
         tasks,
         fixed,
-        address,
     })
 }
 
 impl Running {
-    /// Where the API listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Reads the configuration again. A good one takes the place of the old one; checks that did
     /// not change keep their state and their timing. A bad one changes nothing.
     ///

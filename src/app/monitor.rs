@@ -7,8 +7,8 @@ use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
-    Board, CheckState, CheckView, Facts, Incident, Judgement, Labels, Name, Notice, NoticeState,
-    RunResult, Severity, Status, Timestamp, Verdict, What,
+    Board, CheckState, CheckView, Facts, Incident, Judgement, Labels, Name, Notice, RunResult,
+    Severity, Status, Timestamp, Verdict, What,
 };
 use crate::record::writer::{StoreHealth, Writer};
 use crate::record::{Batch, Saved};
@@ -226,21 +226,10 @@ impl Monitor {
         let notices: Vec<Notice> = owed
             .into_iter()
             .flatten()
-            .map(|(what, (channel, recipient, urgent))| Notice {
-                id: fresh_id(&mut self.ids, at),
-                what,
-                channel,
-                recipient,
-                incidents: vec![incident.clone()],
-                state: NoticeState::Pending,
-                held_because: None,
-                digest: None,
-                attempts: 0,
-                last_error: None,
-                at,
-                due_at: at,
-                sent_at: None,
-                urgent,
+            .map(|(what, (channel, recipient, urgent))| {
+                let id = fresh_id(&mut self.ids, at);
+                let about = vec![incident.clone()];
+                Notice { urgent, ..Notice::new(id, what, channel, recipient, about, at) }
             })
             .collect();
         // What the daemon watches of itself has a state only while something is wrong.

@@ -2,6 +2,8 @@
 
 pub mod kinds;
 pub mod support;
+#[cfg(test)]
+mod testing;
 
 pub use support::Shared;
 

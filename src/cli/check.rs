@@ -1,12 +1,11 @@
-use super::{ConfigArgs, Exit, output, runtime};
+use super::{ConfigArgs, Exit, output, runtime, unknown};
 use crate::app::CheckTask;
-use crate::app::plan::{self, LoadOptions, Plan, PlannedCheck};
+use crate::app::plan::{Plan, PlannedCheck};
 use crate::check::Shared;
 use crate::clock::{Clock, System};
-use crate::config::nearest;
 use crate::model::RunResult;
 use crate::schedule::Task;
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use clap::Args;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -28,15 +27,7 @@ pub struct CheckArgs {
 }
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
-    let plan = match plan::load(&args.config.config, LoadOptions::default()) {
-        Ok(plan) => plan,
-        Err(problems) => {
-            for problem in problems {
-                output::note(&problem.to_string());
-            }
-            return Ok(Exit::Down);
-        }
-    };
+    let Some(plan) = args.config.plan() else { return Ok(Exit::Down) };
     let chosen = choose(plan, args)?;
     let judged = runtime()?.block_on(run_all(chosen))?;
     if args.json {
@@ -52,10 +43,7 @@ fn choose(plan: Plan, args: &CheckArgs) -> anyhow::Result<Vec<PlannedCheck>> {
     for name in &args.names {
         if plan.checks.iter().all(|check| *check.name != **name) {
             let names = plan.checks.iter().map(|check| &*check.name);
-            match nearest(name, names) {
-                Some(near) => bail!("there is no check `{name}`; did you mean `{near}`?"),
-                None => bail!("there is no check `{name}` (`--all` runs all of them)"),
-            }
+            return Err(unknown("check", name, names, "`--all` runs all of them"));
         }
     }
     let chosen = |check: &PlannedCheck| args.all || args.names.iter().any(|n| **n == *check.name);

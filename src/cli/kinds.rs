@@ -1,9 +1,7 @@
-use super::{Exit, output};
+use super::{Exit, output, unknown};
 use crate::check::{Kind, kinds as checks};
-use crate::config::nearest;
 use crate::deliver::{ChannelKind, kinds as channels};
 use crate::model::{FactSpec, OptionDoc};
-use anyhow::bail;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -26,10 +24,7 @@ pub fn run(args: &KindsArgs) -> anyhow::Result<Exit> {
     if check.is_none() && channel.is_none() {
         let known = checks::ALL.iter().map(|kind| kind.name);
         let known = known.chain(channels::ALL.iter().map(|kind| kind.name));
-        match nearest(name, known) {
-            Some(near) => bail!("there is no kind `{name}`; did you mean `{near}`?"),
-            None => bail!("there is no kind `{name}` (`watchbell kinds` lists them)"),
-        }
+        return Err(unknown("kind", name, known, "`watchbell kinds` lists them"));
     }
     if args.json {
         return output::json(&match (check, channel) {

@@ -10,7 +10,9 @@ mod run;
 mod status;
 mod validate;
 
-use crate::model::Status;
+use crate::app::plan::{self, LoadOptions, Plan};
+use crate::model::{Status, did_you_mean};
+use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,6 +95,21 @@ struct ConfigArgs {
     config: PathBuf,
 }
 
+impl ConfigArgs {
+    /// The plan of the configuration. Where there is none, all that is wrong has been printed.
+    fn plan(&self) -> Option<Plan> {
+        match plan::load(&self.config, LoadOptions::default()) {
+            Ok(plan) => Some(plan),
+            Err(problems) => {
+                for problem in problems {
+                    output::note(&problem.to_string());
+                }
+                None
+            }
+        }
+    }
+}
+
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -132,6 +149,19 @@ fn in_words(error: &anyhow::Error) -> String {
         }
     }
     words
+}
+
+/// Why there is no `what` called `name`, with the nearest of `known`, or else with `advice`.
+fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    advice: &str,
+) -> anyhow::Error {
+    match did_you_mean(name, known) {
+        Some(question) => anyhow!("there is no {what} `{name}`; {question}"),
+        None => anyhow!("there is no {what} `{name}` ({advice})"),
+    }
 }
 
 /// A runtime for commands that do little.

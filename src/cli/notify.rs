@@ -1,11 +1,9 @@
-use super::{ConfigArgs, Exit, output, runtime};
+use super::{ConfigArgs, Exit, output, runtime, unknown};
 use crate::app::compose;
-use crate::app::plan::{self, LoadOptions, PlannedChannel};
+use crate::app::plan::PlannedChannel;
 use crate::clock::{Clock, System};
-use crate::config::nearest;
 use crate::deliver::{Net, Outcome};
-use crate::model::{Name, Notice, NoticeState, What};
-use anyhow::bail;
+use crate::model::{Name, Notice, What};
 use chrono_tz::Tz;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -31,25 +29,11 @@ pub struct TestArgs {
 
 pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
     let NotifyCommand::Test(args) = command;
-    let plan = match plan::load(&args.config.config, LoadOptions::default()) {
-        Ok(plan) => plan,
-        Err(problems) => {
-            for problem in problems {
-                output::note(&problem.to_string());
-            }
-            return Ok(Exit::Down);
-        }
-    };
+    let Some(plan) = args.config.plan() else { return Ok(Exit::Down) };
     let Some(channel) = plan.channels.iter().find(|known| *known.name == *args.channel) else {
-        let names = plan.channels.iter().map(|channel| &*channel.name);
-        let name = &args.channel;
-        match nearest(name, names.clone()) {
-            Some(near) => bail!("there is no channel `{name}`; did you mean `{near}`?"),
-            None => {
-                let all: Vec<&str> = names.collect();
-                bail!("there is no channel `{name}` (there is: {})", all.join(", "))
-            }
-        }
+        let names: Vec<&str> = plan.channels.iter().map(|channel| &*channel.name).collect();
+        let all = format!("there is: {}", names.join(", "));
+        return Err(unknown("channel", &args.channel, names, &all));
     };
     let answers = runtime()?.block_on(test(channel, &plan.name, plan.time_zone))?;
     let accepted = answers.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
@@ -85,22 +69,8 @@ async fn test(
     let mut answers = Vec::new();
     for recipient in planned.channel.recipients() {
         let now = clock.wall();
-        let notice = Notice {
-            id: ulid::Ulid::new().to_string(),
-            what: What::Test,
-            channel: planned.name.clone(),
-            recipient: recipient.clone(),
-            incidents: Vec::new(),
-            state: NoticeState::Pending,
-            held_because: None,
-            digest: None,
-            attempts: 0,
-            last_error: None,
-            at: now,
-            due_at: now,
-            sent_at: None,
-            urgent: false,
-        };
+        let (id, channel) = (ulid::Ulid::new().to_string(), planned.name.clone());
+        let notice = Notice::new(id, What::Test, channel, recipient.clone(), Vec::new(), now);
         let message = compose(&planned.renderer, &notice, daemon, zone, now);
         let sending = planned.channel.send(&net, &message);
         let outcome = match tokio::time::timeout(planned.timeout, sending).await {

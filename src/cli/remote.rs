@@ -1,8 +1,8 @@
+use super::ConfigArgs;
 use crate::app::plan;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value as Json;
-use std::path::PathBuf;
 
 /// Which daemon to talk to.
 #[derive(Args, Debug)]
@@ -13,14 +13,8 @@ pub struct RemoteArgs {
     /// A key for the API
     #[arg(long, value_name = "KEY", env = "WATCHBELL_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// The daemon's configuration file, for the address of its API
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "WATCHBELL_CONFIG",
-        default_value = "/etc/watchbell/daemon.toml"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// A daemon that runs somewhere.
@@ -48,7 +42,7 @@ impl RemoteArgs {
     /// The address of the configuration, or the default one where it cannot be read: the file may
     /// belong to another user, and the daemon may still be asked.
     fn configured_url(&self) -> String {
-        match plan::listen_address(&self.config) {
+        match plan::listen_address(&self.config.config) {
             Some(listen) if listen.ip().is_unspecified() => {
                 format!("http://127.0.0.1:{}", listen.port())
             }

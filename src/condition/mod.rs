@@ -17,7 +17,7 @@ mod words;
 pub use scope::{Scope, Seen};
 pub use words::shorten;
 
-use crate::model::FactType;
+use crate::model::{FactType, did_you_mean};
 use cel::common::ast::IdedExpr;
 use cel::common::value::Val;
 use scope::Resolver;
@@ -77,8 +77,7 @@ impl ConditionProblem {
         wrong: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let near = nearest(wrong, candidates);
-        self.hint = near.map(|near| format!("did you mean `{near}`?")).or(self.hint);
+        self.hint = did_you_mean(wrong, candidates).or(self.hint);
         self
     }
 }
@@ -214,14 +213,4 @@ impl Condition {
             self.mentions.iter().filter_map(|mention| resolver.explain(mention)).collect();
         parts.join(", ")
     }
-}
-
-/// The candidate that `wrong` was probably meant to be.
-fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(wrong.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }

@@ -1,6 +1,6 @@
 use super::problem::Place;
 use super::section::Section;
-use crate::model::{Name, Secret, name_problem};
+use crate::model::{Name, Secret, did_you_mean, name_problem};
 use chrono_tz::Tz;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -221,8 +221,8 @@ fn read_daemon(table: &mut Section<'_>, settings: &mut Settings<'_>) {
 pub fn parse_zone(name: &str) -> Result<Tz, String> {
     name.parse().map_err(|_| {
         let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
-        match super::problem::nearest(name, names) {
-            Some(near) => format!("`{name}` is not a time zone; did you mean `{near}`?"),
+        match did_you_mean(name, names) {
+            Some(question) => format!("`{name}` is not a time zone; {question}"),
             None => format!("`{name}` is not a time zone (an IANA name such as Europe/Berlin)"),
         }
     })

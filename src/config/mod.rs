@@ -11,5 +11,5 @@ pub use daemon::{
     ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, RawRoute, Settings, read_settings,
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
-pub use problem::{Level, Place, Problem, Problems, SourceFile, nearest};
+pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use section::{Section, parse_duration};

@@ -1,3 +1,4 @@
+use crate::model::did_you_mean;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -170,19 +171,7 @@ impl Problem {
         wrong: &str,
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        if let Some(near) = nearest(wrong, candidates) {
-            self.hint = Some(format!("did you mean `{near}`?"));
-        }
+        self.hint = did_you_mean(wrong, candidates).or(self.hint);
         self
     }
-}
-
-/// The candidate that `wrong` was probably meant to be.
-pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(wrong, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(wrong.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }

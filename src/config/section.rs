@@ -89,11 +89,6 @@ impl<'i> Section<'i> {
         &self.base
     }
 
-    /// The keys that are left, with their places.
-    pub fn remaining(&self) -> impl Iterator<Item = (&str, Place)> {
-        self.entries.iter().map(|(key, _)| (key.get_ref().as_str(), self.at(key, key.span())))
-    }
-
     /// The keys that a reader has asked for, present or not: what its documentation must name.
     pub fn asked(&self) -> &[&'static str] {
         &self.asked
@@ -294,17 +289,12 @@ impl<'i> Section<'i> {
     pub fn finish(mut self, problems: &mut Problems) {
         for (key, _) in &self.entries {
             let place = self.at(key, key.span());
-            let known = self.asked.iter().copied();
             let problem = place.error("unknown key");
-            let problem = match super::problem::nearest(key.get_ref(), known.clone()) {
-                Some(near) => problem.hint(format!("did you mean `{near}`?")),
-                None if self.asked.is_empty() => problem,
-                None => {
-                    let all: Vec<&str> = known.collect();
-                    problem.hint(format!("known keys: {}", all.join(", ")))
-                }
+            let problem = match self.asked.as_slice() {
+                [] => problem,
+                all => problem.hint(format!("known keys: {}", all.join(", "))),
             };
-            self.problems.push(problem);
+            self.problems.push(problem.did_you_mean(key.get_ref(), self.asked.iter().copied()));
         }
         for problem in self.problems.sorted() {
             problems.push(problem);

@@ -114,11 +114,6 @@ impl Mailbox {
         mailbox
     }
 
-    /// Whether `notice` is for this mailbox.
-    pub fn is_for(&self, notice: &Notice) -> bool {
-        *self.channel == *notice.channel && self.recipient == notice.recipient
-    }
-
     /// Notices that are owed and not yet accepted.
     pub fn depth(&self) -> usize {
         self.queue.len()
@@ -381,22 +376,8 @@ impl Mailbox {
                 hold(entry, HeldBecause::RateLimit, mono(now), changed);
             }
         }
-        let digest = Notice {
-            id,
-            what: What::Digest,
-            channel: self.channel.clone(),
-            recipient: self.recipient.clone(),
-            incidents,
-            state: NoticeState::Pending,
-            held_because: None,
-            digest: None,
-            attempts: 0,
-            last_error: None,
-            at: now.wall,
-            due_at: now.wall,
-            sent_at: None,
-            urgent: false,
-        };
+        let (channel, recipient) = (self.channel.clone(), self.recipient.clone());
+        let digest = Notice::new(id, What::Digest, channel, recipient, incidents, now.wall);
         changed.push(digest.clone());
         let at = mono(now);
         self.queue.push(Entry { notice: digest, due: at, owed_since: at, held_since: at });
@@ -515,7 +496,7 @@ impl Mailbox {
 fn rank(what: What) -> u8 {
     match what {
         What::Opened | What::Digest | What::Test => 0,
-        What::Worsened | What::Improved => 1,
+        What::Worsened => 1,
         What::Resolved => LAST,
     }
 }

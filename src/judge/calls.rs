@@ -1,7 +1,7 @@
 //! The window functions: what a call of one asks for, checked at load.
 
-use super::RATE;
 use super::windows::Stat;
+use super::{RATE, RATE_SERIES};
 use crate::condition::{Call, ConditionProblem, Variable};
 use crate::model::FactType;
 use std::sync::Arc;
@@ -49,21 +49,20 @@ impl Calls {
             _ => (Stat::Avg, 1),
         };
         let (fact, window) = match (usage, call.args.as_slice()) {
-            (1, [window]) => (RATE, window),
-            (2, [fact, window]) => (fact.as_str(), window),
-            (1, args) => {
-                let message = format!("`{name}` takes a window, not {} arguments", args.len());
-                return Err(problem(message).hint(format!("write {name}('10m')")));
+            (1, [window]) => (RATE_SERIES, window),
+            (2, [fact, window]) => {
+                check_fact(name, fact, facts).map_err(|error| error_at(error, call))?;
+                (fact.as_str(), window)
             }
-            (_, args) => {
-                let message =
-                    format!("`{name}` takes a fact and a window, not {} arguments", args.len());
-                return Err(problem(message).hint(format!("write {name}('latency_ms', '10m')")));
+            (1, _) => {
+                return Err(problem(format!("`{name}` takes a window"))
+                    .hint(format!("write {name}('10m')")));
+            }
+            (_, _) => {
+                return Err(problem(format!("`{name}` takes a fact and a window"))
+                    .hint(format!("write {name}('latency_ms', '10m')")));
             }
         };
-        if fact != RATE {
-            check_fact(name, fact, facts).map_err(|error| error_at(error, call))?;
-        }
         let window = humantime::parse_duration(window).map_err(|_| {
             problem(format!("'{window}' is not a window"))
                 .hint("write such as '30s', '10m' or '24h'")
@@ -109,7 +108,7 @@ fn check_fact(function: &str, fact: &str, facts: &[Variable<'_>]) -> Result<(), 
         None => {
             let numbers = || facts.iter().filter(|known| has_numbers(known.ty));
             let names: Vec<&str> = numbers().map(|known| known.name).collect();
-            let problem = ConditionProblem::new(format!("there is no fact `{fact}` here"), None);
+            let problem = ConditionProblem::new(format!("unknown fact `{fact}`"), None);
             let all = format!("facts with numbers: {}", names.join(", "));
             Err(problem.hint(all).did_you_mean(fact, names))
         }

@@ -15,8 +15,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The function, and the name of the series, that tells how many runs were down.
+/// The function that tells how many runs were down.
 const RATE: &str = "error_rate";
+
+/// The series that it looks at; no fact can have this name.
+const RATE_SERIES: &str = "error_rate()";
 
 /// How much of a condition's source a reason quotes, in characters.
 const QUOTED: usize = 200;
@@ -126,14 +129,6 @@ impl Judge {
     /// Empty windows for a check that this judges.
     pub fn windows(&self) -> Windows {
         Windows::new(self.series.iter().map(|(fact, longest)| (fact, *longest)))
-    }
-
-    /// Whether a verdict needs the fact `name`, so that a kind need not find out what nobody asks.
-    /// (What the history keeps is another matter.)
-    pub fn references(&self, name: &str) -> bool {
-        let rules = self.expect.iter().chain(&self.degraded_if);
-        rules.map(|rule| &rule.condition).any(|condition| condition.references(name))
-            || self.series.iter().any(|(fact, _)| **fact == *name)
     }
 
     /// The opinion about `observation`, which becomes part of `windows`.

@@ -1,6 +1,6 @@
 //! The recent results of one check, for conditions that look back.
 
-use super::RATE;
+use super::RATE_SERIES;
 use crate::model::{Moment, Observation, Status};
 use serde_json::Value as Json;
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub(super) enum Stat {
     Percentile(u8),
 }
 
-/// The values of one fact (or, under [`RATE`], 1 for each run that was down), oldest first.
+/// The values of one fact (or, under [`RATE_SERIES`], 1 for each run that was down), oldest first.
 #[derive(Clone, Debug)]
 struct Series {
     fact: Arc<str>,
@@ -88,7 +88,7 @@ impl Windows {
         for run in past {
             for series in &mut self.series {
                 let value = match &*series.fact {
-                    RATE => error_value(run.status),
+                    RATE_SERIES => error_value(run.status),
                     "latency" | "latency_ms" => Some(run.latency_ms),
                     fact => run.facts.get(fact).and_then(json_number),
                 };
@@ -105,11 +105,16 @@ impl Windows {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn samples(&self) -> usize {
+        self.series.iter().map(|series| series.samples.len()).sum()
+    }
+
     /// Adds the facts of the present run.
     pub(super) fn observe(&mut self, observation: &Observation, now: Moment) {
         for series in &mut self.series {
             let value = match &*series.fact {
-                RATE => None,
+                RATE_SERIES => None,
                 "latency" | "latency_ms" => Some(observation.latency.as_secs_f64() * 1000.0),
                 fact => observation.facts.get(fact).and_then(|fact| match fact {
                     crate::model::Fact::Json(json) => json_number(json),
@@ -122,7 +127,7 @@ impl Windows {
 
     /// Adds whether the present run counts as an error.
     pub(super) fn judged(&mut self, status: Status, now: Moment) {
-        for series in self.series.iter_mut().filter(|series| &*series.fact == RATE) {
+        for series in self.series.iter_mut().filter(|series| &*series.fact == RATE_SERIES) {
             series.push(error_value(status), now);
         }
     }

@@ -37,12 +37,39 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// A notice that came to be owed at `at`, and that nobody has tried to deliver yet.
+    pub fn new(
+        id: String,
+        what: What,
+        channel: Name,
+        recipient: String,
+        incidents: Vec<Incident>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            what,
+            channel,
+            recipient,
+            incidents,
+            state: NoticeState::Pending,
+            held_because: None,
+            digest: None,
+            attempts: 0,
+            last_error: None,
+            at,
+            due_at: at,
+            sent_at: None,
+            urgent: false,
+        }
+    }
+
     /// Whether the outbox still has something to do for it.
     pub fn is_owed(&self) -> bool {
         matches!(self.state, NoticeState::Pending | NoticeState::Held)
     }
 
-    /// Whether it tells that something got worse, as against a resolution.
+    /// Whether it tells of the incident with this id.
     pub fn is_about(&self, incident: &str) -> bool {
         self.incidents.iter().any(|known| known.id == incident)
     }
@@ -56,8 +83,6 @@ pub enum What {
     Opened,
     /// From degraded to down.
     Worsened,
-    /// From down to degraded.
-    Improved,
     /// It is over.
     Resolved,
     /// Several incidents at once: what a limit held back.
@@ -72,7 +97,6 @@ impl What {
         match self {
             Self::Opened => "opened",
             Self::Worsened => "worsened",
-            Self::Improved => "improved",
             Self::Resolved => "resolved",
             Self::Digest => "digest",
             Self::Test => "test",
@@ -126,24 +150,10 @@ impl NoticeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBecause {
-    /// A check that this one depends on is down.
-    Dependency,
     /// The channel heard about this check not long ago.
     Cooldown,
     /// The channel has had its share for now.
     RateLimit,
     /// Too many at once: they come together.
     Storm,
-}
-
-impl HeldBecause {
-    /// The word in the API and in the store.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dependency => "dependency",
-            Self::Cooldown => "cooldown",
-            Self::RateLimit => "rate_limit",
-            Self::Storm => "storm",
-        }
-    }
 }

@@ -53,21 +53,11 @@ pub(super) fn incident(id: &str, check: &str, opened: i64, resolved: Option<i64>
 }
 
 pub(super) fn notice(id: &str, about: &[Incident], state: NoticeState, seconds: i64) -> Notice {
+    let (id, channel, about) = (id.to_owned(), "slack".into(), about.to_vec());
     Notice {
-        id: id.to_owned(),
-        what: What::Opened,
-        channel: Name::from("slack"),
-        recipient: String::new(),
-        incidents: about.to_vec(),
         state,
-        held_because: None,
-        digest: None,
-        attempts: 0,
-        last_error: None,
-        at: at(seconds),
-        due_at: at(seconds),
         sent_at: (state == NoticeState::Sent).then(|| at(seconds)),
-        urgent: false,
+        ..Notice::new(id, What::Opened, channel, String::new(), about, at(seconds))
     }
 }
 

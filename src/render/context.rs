@@ -27,7 +27,7 @@ const ADDRESS: usize = 1_000;
 /// for its destination when a template prints it.
 #[derive(Debug, Serialize)]
 pub struct Context {
-    /// What the message tells: `opened`, `worsened`, `improved`, `resolved`, `digest` or `test`.
+    /// What the message tells: `opened`, `worsened`, `resolved`, `digest` or `test`.
     pub what: What,
     /// When it came to be owed, RFC 3339 in UTC.
     pub at: Timestamp,

@@ -86,7 +86,7 @@ pub(super) fn letters<E>(mut each: impl FnMut(&Letter<'_>) -> Result<(), E>) -> 
         match incident.resolved_at {
             Some(_) => letter(What::Resolved, alone, None)?,
             None => {
-                for what in [What::Opened, What::Worsened, What::Improved] {
+                for what in [What::Opened, What::Worsened] {
                     letter(what, alone, None)?;
                 }
             }

@@ -48,7 +48,7 @@ fn gallery(source: &str, format: Format) -> String {
     };
     [
         show(What::Opened, std::slice::from_ref(&opened)),
-        show(What::Improved, &[bare]),
+        show(What::Opened, &[bare]),
         show(What::Worsened, &[opened]),
         show(What::Resolved, &[over]),
         show(What::Digest, &digest),
@@ -66,8 +66,8 @@ fn slack_messages() {
     critical · http · team=shop · tier=1 · prod
     <https://wiki.example/shop-api|Runbook>
 
-    ==improved
-    🟡 *DEGRADED core-db* (was down) — latency 912ms is over 800ms
+    ====opened
+    🟡 *DEGRADED core-db* — latency 912ms is over 800ms
     • latency 912ms is over 800ms
     • a &amp; b &lt; c @{zero width}everyone
     Since 2026-03-01 09:15:02 UTC
@@ -104,8 +104,8 @@ fn discord_messages() {
     critical · http · team=shop · tier=1
     [Runbook](https://wiki.example/shop-api)
 
-    ==improved
-    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    ====opened
+    🟡 DEGRADED core-db — latency 912ms is over 800ms
     • latency 912ms is over 800ms
     • a & b \< c @{zero width}everyone
     Since 2026-03-01 09:15:02 UTC
@@ -142,8 +142,8 @@ fn telegram_messages() {
     critical · http · team=shop · tier=1 · prod
     <a href="https://wiki.example/shop-api">Runbook</a>
 
-    ==improved
-    🟡 <b>DEGRADED core-db</b> (was down) — latency 912ms is over 800ms
+    ====opened
+    🟡 <b>DEGRADED core-db</b> — latency 912ms is over 800ms
     • latency 912ms is over 800ms
     • a &amp; b &lt; c @everyone
     Since 2026-03-01 09:15:02 UTC
@@ -185,8 +185,8 @@ fn email_messages() {
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
-    ==improved
-    [prod] 🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    ====opened
+    [prod] 🟡 DEGRADED core-db — latency 912ms is over 800ms
     core-db is degraded:
     • latency 912ms is over 800ms
     • a & b < c @everyone
@@ -239,8 +239,8 @@ fn console_messages() {
     critical · http · team=shop · tier=1 · prod
     Runbook: https://wiki.example/shop-api
 
-    ==improved
-    🟡 DEGRADED core-db (was down) — latency 912ms is over 800ms
+    ====opened
+    🟡 DEGRADED core-db — latency 912ms is over 800ms
     • latency 912ms is over 800ms
     • a & b < c @everyone
     Since 2026-03-01 09:15:02 UTC
@@ -311,7 +311,7 @@ fn a_digest_lists_the_worst_first_and_counts_the_rest() {
 fn hostile_text_stays_text_in_every_format() {
     let incident = sample::hostile();
     for (source, format) in ALL {
-        for what in [What::Opened, What::Worsened, What::Improved, What::Digest, What::Test] {
+        for what in [What::Opened, What::Worsened, What::Digest, What::Test] {
             let Rendered { title, text, html, .. } =
                 rendered(source, *format, what, std::slice::from_ref(&incident));
             for part in [&title, &text, &html] {

@@ -37,7 +37,7 @@ impl Tone {
             What::Resolved if incidents.iter().any(|incident| incident.withdrawn().is_none()) => {
                 Self::Good
             }
-            What::Resolved | What::Opened | What::Worsened | What::Improved | What::Digest => {
+            What::Resolved | What::Opened | What::Worsened | What::Digest => {
                 incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note)
             }
         }
@@ -85,7 +85,6 @@ pub fn state(incident: &Incident) -> &'static str {
 /// Why notices came together.
 pub const fn because(held: HeldBecause) -> &'static str {
     match held {
-        HeldBecause::Dependency => "something that they depend on was down",
         HeldBecause::Cooldown => "this channel had heard about them not long before",
         HeldBecause::RateLimit => "this channel had reached its rate limit",
         HeldBecause::Storm => "many came at once",

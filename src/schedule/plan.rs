@@ -90,14 +90,6 @@ impl Cadence {
         Ok(Self(Rhythm::Cron(Arc::new(Cron::parse(line, tz)?))))
     }
 
-    /// The interval, where there is one.
-    pub fn interval(&self) -> Option<Duration> {
-        match &self.0 {
-            Rhythm::Every(interval) => Some(*interval),
-            Rhythm::Cron(_) => None,
-        }
-    }
-
     /// The first run of a check that starts to be watched at `start`; with an interval it comes
     /// within the interval, and within a minute.
     pub fn first(&self, name: &str, start: Moment) -> Due {
@@ -238,7 +230,8 @@ mod tests {
     #[test]
     fn an_interval_lies_between_a_second_and_thirty_days() {
         for fine in [SHORTEST, Duration::from_millis(1_500), MINUTE, LONGEST] {
-            assert_eq!(Cadence::every(fine).unwrap().interval(), Some(fine));
+            let Cadence(rhythm) = Cadence::every(fine).unwrap();
+            assert!(matches!(rhythm, Rhythm::Every(interval) if interval == fine), "{fine:?}");
         }
         insta::assert_snapshot!(
             Cadence::every(Duration::from_millis(500)).unwrap_err(),

@@ -3,13 +3,12 @@ use super::access::Visitor;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
-use crate::config::nearest;
-use crate::model::{CheckView, Facts, Labels, Severity, Status, Timestamp};
+use crate::model::{CheckView, Facts, Labels, Severity, Status, Timestamp, nearest};
 use crate::record::Paged;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use http::{StatusCode, Uri};
+use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -114,12 +113,6 @@ pub(super) async fn run(
     match shared.api.control.run_now(&view.name).await {
         Ok(result) => json(&result),
         Err(RunNowError::NotFound) => Err(unknown(&shared, &view.name)),
-        Err(error @ RunNowError::AlreadyRunning) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "already-running",
-            "The check is running already",
-            error.to_string(),
-        )),
         Err(error @ (RunNowError::Busy | RunNowError::Stopping)) => {
             Err(Problem::unavailable("cannot-run", error.to_string()))
         }

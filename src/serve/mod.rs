@@ -76,9 +76,6 @@ pub enum RunNowError {
     /// No check has that name.
     #[error("there is no such check")]
     NotFound,
-    /// A run of this check is at work, and a check never overlaps itself.
-    #[error("the check is running already; its result will be there in a moment")]
-    AlreadyRunning,
     /// As many checks as `max_in_flight` allows are running.
     #[error("as many checks as `max_in_flight` allows are running; try again in a moment")]
     Busy,

@@ -1,5 +1,5 @@
 use super::problem::{Problem, shown};
-use crate::config::nearest;
+use crate::model::did_you_mean;
 use crate::record::Page;
 use http::Uri;
 
@@ -87,10 +87,8 @@ impl Query {
 
 fn unknown(key: &str, known: &[&str]) -> Problem {
     let all = || known.iter().copied().chain(PAGING);
-    let hint = match nearest(&shown(key), all()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("it may be one of {}", all().collect::<Vec<_>>().join(", ")),
-    };
+    let hint = did_you_mean(&shown(key), all())
+        .unwrap_or_else(|| format!("it may be one of {}", all().collect::<Vec<_>>().join(", ")));
     Problem::bad_query(format!("`{}` is not a parameter of this list: {hint}", shown(key)))
 }
 

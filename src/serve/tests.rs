@@ -363,9 +363,8 @@ async fn a_run_on_demand_answers_with_its_result() {
     let answer: Value = answer.json().await.unwrap();
     assert_eq!((&answer["status"], &answer["latency_ms"]), (&json!("up"), &json!(12.5)));
 
-    let failures: [(u16, RunAnswer); 4] = [
+    let failures: [(u16, RunAnswer); 3] = [
         (404, |_| Err(RunNowError::NotFound)),
-        (409, |_| Err(RunNowError::AlreadyRunning)),
         (503, |_| Err(RunNowError::Busy)),
         (503, |_| Err(RunNowError::Stopping)),
     ];

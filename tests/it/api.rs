@@ -5,11 +5,7 @@ use crate::harness::{Setup, Target, client};
 #[tokio::test]
 async fn the_shapes_are_as_promised() {
     let target = Target::start();
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
-         labels = {{ team = \"shop\" }}\n[check.http]\nurl = \"{}\"\n",
-        target.url()
-    );
+    let check = target.check("shop", "confirm_after = 1\nlabels = { team = \"shop\" }");
     let daemon = Setup::new().checks("shop.toml", &check).start().await;
     daemon.wait_for_status("shop", "up").await;
     target.answer(500);

@@ -2,19 +2,14 @@
 
 use crate::harness::{FiveChannels, KEY, Mood, Setup, Target, watchbell};
 
-fn check(name: &str, keys: &str, target: &Target) -> String {
-    let url = target.url();
-    format!("[[check]]\nname = \"{name}\"\n{keys}\n[check.http]\nurl = \"{url}\"\n\n")
-}
-
 #[tokio::test]
 async fn check_runs_once_and_exits_with_the_worst_status() {
     let (good, bad) = (Target::start(), Target::start());
     bad.answer(500);
     let setup = Setup::new()
-        .checks("good.toml", &check("good", "", &good))
-        .checks("bad.toml", &check("bad", "expect = [\"status == 200\"]", &bad))
-        .checks("slow.toml", &check("slow", "degraded_if = [\"latency_ms >= 0.0\"]", &good));
+        .checks("good.toml", &good.check("good", ""))
+        .checks("bad.toml", &bad.check("bad", "expect = [\"status == 200\"]"))
+        .checks("slow.toml", &good.check("slow", "degraded_if = [\"latency_ms >= 0.0\"]"));
 
     let done = setup.command(&["check", "good"]).await;
     assert_eq!(done.code, 0, "{}", done.all());
@@ -86,10 +81,8 @@ async fn notify_test_goes_the_real_way_and_says_what_the_channel_answered() {
 #[tokio::test]
 async fn status_asks_the_running_daemon() {
     let target = Target::start();
-    let daemon = Setup::new()
-        .checks("shop.toml", &check("shop", "every = \"1s\"\nconfirm_after = 1", &target))
-        .start()
-        .await;
+    let daemon =
+        Setup::new().checks("shop.toml", &target.check("shop", "confirm_after = 1")).start().await;
     daemon.wait_for_status("shop", "up").await;
     let url = daemon.url("");
     let ask = async |more: &[&str]| {

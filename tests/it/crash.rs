@@ -38,22 +38,11 @@ async fn lane(rounds: usize) -> Counts {
     let target = Target::start();
     let (slow, quick) = (Webhook::start(), Webhook::start());
     slow.inbox.set(Mood::Slow(Duration::from_millis(400)));
-    let channel = |name: &str, webhook: &Webhook| {
-        format!(
-            "[[channel]]\nname = \"{name}\"\nrate_limit = \"10000/h\"\ncooldown = \"0s\"\n\
-             [channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
-            webhook.url(),
-            Webhook::SECRET
-        )
-    };
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 2\nrecover_after = 1\n\
-         [check.http]\nurl = \"{}\"\n",
-        target.url()
-    );
+    let keys = "rate_limit = \"10000/h\"\ncooldown = \"0s\"";
+    let check = target.check("shop", "confirm_after = 2");
     let mut daemon = Setup::new()
-        .tables(&channel("slow", &slow))
-        .tables(&channel("quick", &quick))
+        .tables(&slow.channel("slow", keys))
+        .tables(&quick.channel("quick", keys))
         .checks("shop.toml", &check)
         .start()
         .await;

@@ -49,10 +49,7 @@ async fn a_refused_recipient_keeps_no_mail_from_the_others() {
     let smtp = Smtp::start().await;
     let target = Target::start();
     let keys = "tls = \"none\"\nto = [\"refused@shop.example\", \"ops@shop.example\"]";
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 1\n[check.http]\nurl = \"{}\"",
-        target.url()
-    );
+    let check = target.check("shop", "confirm_after = 1");
     let daemon =
         Setup::new().tables(&channel(&smtp, keys)).checks("shop.toml", &check).start().await;
     daemon.wait_for_status("shop", "up").await;

@@ -8,18 +8,11 @@ async fn a_hanging_channel_delays_neither_checks_nor_other_channels() {
     let channels = FiveChannels::start().await;
     let (broken, healthy) = (Target::start(), Target::start());
     channels.slack.inbox.set(Mood::Hanging);
-    let check = |name: &str, target: &Target| {
-        format!(
-            "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nconfirm_after = 1\n\
-             recover_after = 1\n[check.http]\nurl = \"{}\"\n",
-            target.url()
-        )
-    };
     let keys = "timeout = \"4s\"\nrate_limit = \"1000/h\"\ncooldown = \"0s\"";
     let daemon = Setup::new()
         .tables(&channels.toml(keys))
-        .checks("broken.toml", &check("broken", &broken))
-        .checks("healthy.toml", &check("healthy", &healthy))
+        .checks("broken.toml", &broken.check("broken", "confirm_after = 1"))
+        .checks("healthy.toml", &healthy.check("healthy", "confirm_after = 1"))
         .start()
         .await;
     daemon.wait_for_status("broken", "up").await;
@@ -67,11 +60,7 @@ async fn every_kind_of_refusal_is_tried_again_until_the_alert_is_there() {
     channels.telegram.inbox.set(Mood::TooMany(1));
     channels.webhook.inbox.set(Mood::Status(503));
     channels.smtp.set("451 4.3.0 try again later");
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
-         [check.http]\nurl = \"{}\"\n",
-        target.url()
-    );
+    let check = target.check("shop", "confirm_after = 1");
     let keys = "rate_limit = \"1000/h\"\ncooldown = \"0s\"";
     let daemon =
         Setup::new().tables(&channels.toml(keys)).checks("shop.toml", &check).start().await;

@@ -106,16 +106,16 @@ async fn a_service_can_be_in_any_mood() {
 async fn the_servers_stop_stall_and_start_again() {
     let mut postgres = Postgres::start().await;
     postgres.run("postgres", "create database shop").await;
-    postgres.stop();
+    postgres.service.stop();
     postgres.start_again().await;
     postgres.run("shop", "select 1").await;
 
     let redis = Redis::start().await;
-    redis.stall();
+    redis.service.stall();
     let answer = redis.command("PING");
     let stalled = tokio::time::timeout(std::time::Duration::from_millis(300), answer).await;
     assert!(stalled.is_err(), "a stalled server answered");
-    redis.resume();
+    redis.service.resume();
     assert_eq!(redis.command("PING").await.unwrap(), "+PONG\r\n");
 
     let nginx = Nginx::start().await;
@@ -133,9 +133,9 @@ async fn the_servers_stop_stall_and_start_again() {
     let mut node = Node::start();
     let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": [] });
     assert!(post(&node.url(), &call).await.1.contains("0x1"));
-    node.stop();
+    node.local.stop();
     assert!(client().post(node.url()).json(&call).send().await.is_err());
-    node.start_again();
+    node.local.start_again();
     assert!(post(&node.url(), &call).await.1.contains("0x1"));
 
     let socket = WebSocketServer::start();

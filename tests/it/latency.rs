@@ -8,11 +8,7 @@ async fn one_failing_check_reaches_five_channels() {
     const OUTAGES: usize = 5;
     let channels = FiveChannels::start().await;
     let target = Target::start();
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
-         [check.http]\nurl = \"{}\"\n",
-        target.url()
-    );
+    let check = target.check("shop", "confirm_after = 1");
     let keys = "rate_limit = \"1000/h\"\ncooldown = \"0s\"";
     let daemon =
         Setup::new().tables(&channels.toml(keys)).checks("shop.toml", &check).start().await;

@@ -3,22 +3,6 @@
 use crate::harness::{Daemon, PATIENCE, Setup, Target, Webhook, eventually};
 use serde_json::Value;
 
-fn channel(webhook: &Webhook, keys: &str) -> String {
-    format!(
-        "[[channel]]\nname = \"ops\"\n{keys}\n[channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
-        webhook.url(),
-        Webhook::SECRET
-    )
-}
-
-fn check(name: &str, target: &Target) -> String {
-    let url = target.url();
-    format!(
-        "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
-         [check.http]\nurl = \"{url}\"\n\n"
-    )
-}
-
 /// The notices that open incidents, in a state.
 async fn openings(daemon: &Daemon, state: &str) -> Vec<Value> {
     let mut notices = daemon.notices().await;
@@ -35,12 +19,12 @@ async fn the_last_slot_of_a_rate_limit_is_a_digest_of_what_it_held_back() {
     let checks: String = targets
         .iter()
         .enumerate()
-        .map(|(number, target)| check(&format!("shop-{number}"), target))
+        .map(|(number, target)| target.check(&format!("shop-{number}"), "confirm_after = 1"))
         .collect();
     let daemon = Setup::new()
-        .tables(&channel(&webhook, "rate_limit = \"3/h\"\ncooldown = \"0s\""))
+        .tables(&webhook.channel("ops", "rate_limit = \"3/h\"\ncooldown = \"0s\""))
         .checks("shops.toml", &checks)
-        .checks("late.toml", &check("late", &late))
+        .checks("late.toml", &late.check("late", "confirm_after = 1"))
         .start()
         .await;
     for number in 0..CHECKS {
@@ -102,8 +86,8 @@ async fn a_cooldown_holds_the_second_opening_and_its_end_is_silent() {
     let target = Target::start();
     let webhook = Webhook::start();
     let mut daemon = Setup::new()
-        .tables(&channel(&webhook, "rate_limit = \"100/h\"\ncooldown = \"1h\""))
-        .checks("shop.toml", &check("shop", &target))
+        .tables(&webhook.channel("ops", "rate_limit = \"100/h\"\ncooldown = \"1h\""))
+        .checks("shop.toml", &target.check("shop", "confirm_after = 1"))
         .start()
         .await;
     daemon.wait_for_status("shop", "up").await;

@@ -3,22 +3,8 @@
 use crate::harness::{Daemon, Mood, PATIENCE, Setup, Signal, Target, Webhook, eventually};
 use std::time::Duration;
 
-fn channel(name: &str, webhook: &Webhook) -> String {
-    format!(
-        "[[channel]]\nname = \"{name}\"\nrate_limit = \"1000/h\"\ncooldown = \"0s\"\n\
-         timeout = \"60s\"\n[channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
-        webhook.url(),
-        Webhook::SECRET
-    )
-}
-
-fn check(name: &str, keys: &str, target: &Target) -> String {
-    let url = target.url();
-    format!(
-        "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nrecover_after = 1\n{keys}\n\
-         [check.http]\nurl = \"{url}\"\n\n"
-    )
-}
+/// What the channels have in common: they hold nothing back, and are patient.
+const CHANNEL: &str = "rate_limit = \"1000/h\"\ncooldown = \"0s\"\ntimeout = \"60s\"";
 
 /// Waits until the target has answered `count` times more.
 async fn runs(target: &Target, count: usize) {
@@ -34,10 +20,10 @@ async fn sigterm_ends_within_ten_seconds_whatever_is_under_way() {
     broken.answer(500);
     hanging.inbox.set(Mood::Hanging);
     let mut daemon = Setup::new()
-        .tables(&channel("hanging", &hanging))
-        .tables(&channel("working", &working))
-        .checks("slow.toml", &check("slow", "timeout = \"90s\"", &slow))
-        .checks("broken.toml", &check("broken", "confirm_after = 1", &broken))
+        .tables(&hanging.channel("hanging", CHANNEL))
+        .tables(&working.channel("working", CHANNEL))
+        .checks("slow.toml", &slow.check("slow", "timeout = \"90s\""))
+        .checks("broken.toml", &broken.check("broken", "confirm_after = 1"))
         .start()
         .await;
     working.inbox.wait_for(0, &["DOWN broken"]).await;
@@ -64,8 +50,8 @@ async fn a_restart_alerts_nothing_again_and_resolves_what_it_told() {
     let target = Target::start();
     let webhook = Webhook::start();
     let mut daemon = Setup::new()
-        .tables(&channel("ops", &webhook))
-        .checks("shop.toml", &check("shop", "confirm_after = 2", &target))
+        .tables(&webhook.channel("ops", CHANNEL))
+        .checks("shop.toml", &target.check("shop", "confirm_after = 2"))
         .start()
         .await;
     daemon.wait_for_status("shop", "up").await;
@@ -95,10 +81,8 @@ async fn a_restart_alerts_nothing_again_and_resolves_what_it_told() {
 #[tokio::test]
 async fn a_restart_loses_no_count_of_failures() {
     let target = Target::start();
-    let mut daemon = Setup::new()
-        .checks("shop.toml", &check("shop", "confirm_after = 6", &target))
-        .start()
-        .await;
+    let mut daemon =
+        Setup::new().checks("shop.toml", &target.check("shop", "confirm_after = 6")).start().await;
     daemon.wait_for_status("shop", "up").await;
     let before = target.count();
     target.answer(500);
@@ -127,9 +111,9 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     let (one, two) = (Target::start(), Target::start());
     let webhook = Webhook::start();
     let daemon = Setup::new()
-        .tables(&channel("ops", &webhook))
-        .checks("one.toml", &check("one", "confirm_after = 1", &one))
-        .checks("two.toml", &check("two", "confirm_after = 1", &two))
+        .tables(&webhook.channel("ops", CHANNEL))
+        .checks("one.toml", &one.check("one", "confirm_after = 1"))
+        .checks("two.toml", &two.check("two", "confirm_after = 1"))
         .start()
         .await;
     daemon.wait_for_status("two", "up").await;
@@ -138,8 +122,8 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     let incident = daemon.wait_for_incident("one", "open", &[]).await;
 
     // A typing mistake in one file, and a new check in another: none of it counts.
-    daemon.rewrite_checks("two.toml", &check("two", "confrim_after = 1", &two));
-    daemon.rewrite_checks("three.toml", &check("three", "confirm_after = 1", &two));
+    daemon.rewrite_checks("two.toml", &two.check("two", "confrim_after = 1"));
+    daemon.rewrite_checks("three.toml", &two.check("three", "confirm_after = 1"));
     reload(&daemon, "confrim_after").await;
     runs(&two, 3).await;
     let names = |checks: Vec<serde_json::Value>| -> Vec<String> {
@@ -153,7 +137,7 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     webhook.inbox.wait_for(0, &["DOWN watchbell:"]).await;
 
     // Mended: the new check comes, the failing one keeps its incident and its silence.
-    daemon.rewrite_checks("two.toml", &check("two", "confirm_after = 2", &two));
+    daemon.rewrite_checks("two.toml", &two.check("two", "confirm_after = 2"));
     daemon.signal(Signal::HUP);
     eventually("the new check to be known", PATIENCE, async || {
         names(daemon.list("/api/v1/checks").await).contains(&"three".to_owned()).then_some(())

@@ -126,19 +126,19 @@ async fn http_and_websocket_outages_are_told_and_resolved() {
     scene.daemon.wait_for_status("secure-web", "up").await;
     let sick_body = async || nginx.lock().await.answer(200, r#"{"db":"lost"}"#).await;
     scene.outage("web", "lost", sick_body, answer_200).await;
-    let stop = async || nginx.lock().await.stop();
+    let stop = async || nginx.lock().await.service.stop();
     let start = async || nginx.lock().await.start_again().await;
     scene.outage("web", "refused", stop, start).await;
-    let stall = async || nginx.lock().await.stall();
-    let resume = async || nginx.lock().await.resume();
+    let stall = async || nginx.lock().await.service.stall();
+    let resume = async || nginx.lock().await.service.resume();
     scene.outage("secure-web", "answer", stall, resume).await;
     scene.daemon.wait_for_status("web", "up").await;
 
-    let close = async || socket.lock().await.stop();
-    let open = async || socket.lock().await.start_again();
+    let close = async || socket.lock().await.local.stop();
+    let open = async || socket.lock().await.local.start_again();
     scene.outage("socket", "refused", close, open).await;
-    let stall = async || socket.lock().await.stall();
-    let resume = async || socket.lock().await.resume();
+    let stall = async || socket.lock().await.local.stall();
+    let resume = async || socket.lock().await.local.resume();
     scene.outage("socket", "answer", stall, resume).await;
     scene.assert_everybody_heard_each_once("socket", 2);
 }
@@ -179,17 +179,17 @@ async fn postgres_and_redis_outages_are_told_and_resolved() {
     };
     let let_in = async || run("alter role watcher login").await;
     scene.outage("db", "not permitted to log in", lock_out, let_in).await;
-    let stop = async || postgres.lock().await.stop();
+    let stop = async || postgres.lock().await.service.stop();
     let start = async || postgres.lock().await.start_again().await;
     scene.outage("db", "refused", stop, start).await;
-    let stall = async || postgres.lock().await.stall();
-    let resume = async || postgres.lock().await.resume();
+    let stall = async || postgres.lock().await.service.stall();
+    let resume = async || postgres.lock().await.service.resume();
     scene.outage("db", "answer", stall, resume).await;
 
-    let stall = async || redis.lock().await.stall();
-    let resume = async || redis.lock().await.resume();
+    let stall = async || redis.lock().await.service.stall();
+    let resume = async || redis.lock().await.service.resume();
     scene.outage("cache", "answer", stall, resume).await;
-    let stop = async || redis.lock().await.stop();
+    let stop = async || redis.lock().await.service.stop();
     let start = async || redis.lock().await.start_again().await;
     scene.outage("cache", "refused", stop, start).await;
     scene.assert_everybody_heard_each_once("cache", 2);
@@ -229,8 +229,8 @@ async fn rpc_outages_are_told_and_resolved() {
     let leave_behind = async || reference.change(|chain| chain.height += 100);
     let catch_up = async || reference.change(|chain| chain.height -= 100);
     scene.outage("ethereum", "blocks_behind", leave_behind, catch_up).await;
-    let stop = async || ethereum.lock().await.stop();
-    let start = async || ethereum.lock().await.start_again();
+    let stop = async || ethereum.lock().await.local.stop();
+    let start = async || ethereum.lock().await.local.start_again();
     scene.outage("ethereum", "refused", stop, start).await;
 
     let fall_behind = async || solana.change(|chain| chain.syncing = true);
@@ -240,8 +240,8 @@ async fn rpc_outages_are_told_and_resolved() {
         .outage(
             "solana",
             "no answer within 900ms",
-            async || solana.stall(),
-            async || solana.resume(),
+            async || solana.local.stall(),
+            async || solana.local.resume(),
         )
         .await;
 

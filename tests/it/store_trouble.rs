@@ -8,17 +8,8 @@ async fn small_disk_full_under_the_store_stops_neither_checks_nor_alerts() {
     let target = Target::start();
     let webhook = Webhook::start();
     let store = disk.path().join("watchbell.db").display().to_string();
-    let channel = format!(
-        "[[channel]]\nname = \"ops\"\nrate_limit = \"1000/h\"\ncooldown = \"0s\"\n\
-         [channel.webhook]\nurl = \"{}\"\nsecret = \"{}\"\n",
-        webhook.url(),
-        Webhook::SECRET
-    );
-    let check = format!(
-        "[[check]]\nname = \"shop\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
-         [check.http]\nurl = \"{}\"\n",
-        target.url()
-    );
+    let channel = webhook.channel("ops", "rate_limit = \"1000/h\"\ncooldown = \"0s\"");
+    let check = target.check("shop", "confirm_after = 1");
     let daemon = Setup::new()
         .history(&format!("store = \"sqlite:{store}\""))
         .tables(&channel)

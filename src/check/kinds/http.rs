@@ -2,7 +2,7 @@
 
 use crate::check::support::dial::{self, Phases, Target};
 use crate::check::support::exchange::{Body, Link};
-use crate::check::support::tls::{self, Certificate, TlsOptions};
+use crate::check::support::tls::{self, Certificate};
 use crate::check::support::{self, USER_AGENT, excerpt, headers, millis};
 use crate::check::{Check, Kind, Run};
 use crate::clock::Clock;
@@ -52,18 +52,8 @@ pub const KIND: Kind = Kind {
             "false",
             "whether to keep the connection for the next run, where a visitor makes a new one",
         ),
-        OptionDoc::new(
-            "insecure_skip_verify",
-            "boolean",
-            "false",
-            "whether any certificate will do; its days are still counted",
-        ),
-        OptionDoc::new(
-            "ca_file",
-            "string",
-            "",
-            "a PEM file of certificates to trust in the place of the machine's own",
-        ),
+        tls::INSECURE_SKIP_VERIFY,
+        tls::CA_FILE,
         OptionDoc::new(
             "max_body",
             "integer",
@@ -76,21 +66,19 @@ pub const KIND: Kind = Kind {
         FactSpec::kept("size", FactType::Int, "bytes", "the bytes of the body that were read"),
         FactSpec::kept("truncated", FactType::Bool, "", "whether the body went on past `max_body`"),
         FactSpec::kept("redirects", FactType::Int, "", "how many redirects were followed"),
-        FactSpec::kept("dns_ms", FactType::Double, "ms", "looking up names, over all redirects"),
-        FactSpec::kept("connect_ms", FactType::Double, "ms", "connecting, over all redirects"),
-        FactSpec::kept("tls_ms", FactType::Double, "ms", "TLS handshakes; absent without TLS"),
+        FactSpec { summary: "looking up names, over all redirects", ..dial::DNS_MS },
+        FactSpec { summary: "connecting, over all redirects", ..dial::CONNECT_MS },
+        FactSpec { summary: "TLS handshakes; absent without TLS", ..dial::TLS_MS },
         FactSpec::kept(
             "first_byte_ms",
             FactType::Double,
             "ms",
             "from sending the request to the head of the answer, over all redirects",
         ),
-        FactSpec::kept(
-            "cert_days_left",
-            FactType::Int,
-            "days",
-            "whole days until the first certificate on the way expires; absent without TLS",
-        ),
+        FactSpec {
+            summary: "whole days until the first certificate on the way expires; absent without TLS",
+            ..tls::CERT_DAYS_LEFT
+        },
         FactSpec::passing("headers", FactType::Map, "the answer's headers, by lower-case name"),
         FactSpec::passing("text", FactType::Text, "the body as text"),
         FactSpec::passing("body", FactType::Any, "the body as JSON; null if it is not JSON"),
@@ -127,7 +115,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let authorization = authorization(section, &headers);
     let follow = section.or("follow_redirects", true);
     let reuse = section.or("reuse_connection", false);
-    let tls = TlsOptions::read(section);
+    let tls = tls::read_config(section, &[b"http/1.1"]);
     let max_body = section.built("max_body", read_size).unwrap_or(DEFAULT_MAX_BODY);
 
     if let Some(authorization) = authorization {
@@ -143,17 +131,11 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         default(&mut headers, CONTENT_TYPE, "application/json");
     }
 
-    let tls = tls::client_config(&tls, &[b"http/1.1"])
-        .map_err(|what| {
-            let place = section.place().clone();
-            section.error_at(&place, what);
-        })
-        .ok()?;
     let body = body.map(Bytes::from).unwrap_or_default();
     let first = Hop::new(url?, method, headers, body)
         .map_err(|what| section.error_at(&url_place, what))
         .ok()?;
-    Some(Box::new(Http { first, tls, follow, reuse, max_body, kept: Mutex::default() }))
+    Some(Box::new(Http { first, tls: tls?, follow, reuse, max_body, kept: Mutex::default() }))
 }
 
 /// The options that say who asks, as one header.
@@ -468,7 +450,7 @@ impl Trip {
             facts.set("first_byte_ms", millis(first_byte));
         }
         if let Some(certificate) = self.certificate {
-            facts.set("cert_days_left", certificate.days_left(clock.wall()));
+            certificate.note(clock.wall(), facts);
         }
     }
 }

@@ -6,8 +6,6 @@ mod redis;
 mod rpc;
 mod system;
 mod tcp;
-#[cfg(test)]
-mod testing;
 mod websocket;
 
 use super::Kind;
@@ -45,7 +43,9 @@ mod tests {
         let mut problems = Problems::default();
         let mut root = Section::root(&file, base, &interpolator, &mut problems);
         let mut asked = Vec::new();
-        for mut check in root.tables("check") {
+        let mut tables = root.tables("check");
+        assert_eq!(tables.len(), 1, "the example of {} is one [[check]] table", kind.name);
+        for mut check in tables.drain(..) {
             let name: Option<String> = check.required("name");
             assert!(name.is_some_and(|name| !name.is_empty()), "{} has a name", kind.name);
             let mut table = check.table(kind.name).expect("the kind's own table");

@@ -1,7 +1,7 @@
 //! `tcp`: connects, and may say something and listen for an answer.
 
 use crate::check::support::dial::{self, Dialled, Stream, Target};
-use crate::check::support::tls::{self, TlsOptions};
+use crate::check::support::tls;
 use crate::check::support::{excerpt, millis};
 use crate::check::{Check, Kind, Run};
 use crate::clock::Clock;
@@ -28,35 +28,20 @@ pub const KIND: Kind = Kind {
         ),
         OptionDoc::new("expect_text", "string", "", "what must come; until then the check listens"),
         OptionDoc::new("tls", "boolean", "false", "whether the port speaks TLS from the start"),
-        OptionDoc::new(
-            "insecure_skip_verify",
-            "boolean",
-            "false",
-            "whether any certificate will do; its days are still counted",
-        ),
-        OptionDoc::new(
-            "ca_file",
-            "string",
-            "",
-            "a PEM file of certificates to trust in the place of the machine's own",
-        ),
+        tls::INSECURE_SKIP_VERIFY,
+        tls::CA_FILE,
     ],
     facts: &[
-        FactSpec::kept("dns_ms", FactType::Double, "ms", "looking up the name"),
-        FactSpec::kept("connect_ms", FactType::Double, "ms", "connecting"),
-        FactSpec::kept("tls_ms", FactType::Double, "ms", "the TLS handshake; absent without TLS"),
+        dial::DNS_MS,
+        dial::CONNECT_MS,
+        dial::TLS_MS,
         FactSpec::kept(
             "first_byte_ms",
             FactType::Double,
             "ms",
             "from the open connection to the first byte; absent where none is waited for",
         ),
-        FactSpec::kept(
-            "cert_days_left",
-            FactType::Int,
-            "days",
-            "whole days until the certificate expires; absent without TLS",
-        ),
+        tls::CERT_DAYS_LEFT,
         FactSpec::passing("text", FactType::Text, "what came; absent where nothing is waited for"),
     ],
     example: r#"[[check]]
@@ -82,14 +67,9 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         false => Ok(text),
     });
     let secure = section.or("tls", false);
-    let options = TlsOptions::read(section);
-    let tls = tls::client_config(&options, &[])
-        .map_err(|what| {
-            let place = section.place().clone();
-            section.error_at(&place, what);
-        })
-        .ok()?;
-    Some(Box::new(Tcp { target: target?, tls: secure.then_some(tls), send, expected }))
+    let tls = tls::read_config(section, &[]);
+    let (target, tls) = (target?, tls?);
+    Some(Box::new(Tcp { target, tls: secure.then_some(tls), send, expected }))
 }
 
 fn read_address(text: &str) -> Result<Target, String> {
@@ -186,23 +166,10 @@ fn contains_since(heard: &[u8], before: usize, wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::KIND;
-    use crate::check::support::testing::{
-        Authority, Reply, Server, file, observe, parse, problems,
+    use crate::check::testing::{
+        Authority, Reply, Server, ask, error, fact, file, parse, problems,
     };
-    use crate::model::{Fact, Observation};
     use serde_json::json;
-
-    async fn ask(table: &str) -> Observation {
-        observe(&*parse(&KIND, table).expect("a valid table")).await
-    }
-
-    fn fact(observation: &Observation, name: &str) -> serde_json::Value {
-        observation.facts.get(name).map_or(json!("absent"), Fact::to_json)
-    }
-
-    fn error(observation: &Observation) -> &str {
-        observation.error.as_deref().unwrap_or("no error")
-    }
 
     /// Answers what ends in an empty line, as HTTP requests do.
     async fn echo() -> Server {
@@ -212,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn an_open_port_is_well() {
         let server = echo().await;
-        let seen = ask(&format!("address = '{}'", server.address)).await;
+        let seen = ask(&KIND, &format!("address = '{}'", server.address)).await;
         assert_eq!(error(&seen), "no error");
         assert!(fact(&seen, "connect_ms").is_f64());
         assert_eq!(
@@ -225,15 +192,15 @@ mod tests {
     async fn what_comes_is_compared_with_what_is_expected() {
         let server = echo().await;
         let table = format!("address = '{}'\nsend = \"hello\\r\\n\\r\\n\"", server.address);
-        let seen = ask(&table).await;
+        let seen = ask(&KIND, &table).await;
         assert_eq!(
             (error(&seen), fact(&seen, "text")),
             ("no error", json!("you said hello\r\n\r\n"))
         );
         assert!(fact(&seen, "first_byte_ms").is_f64());
-        let seen = ask(&format!("{table}\nexpect_text = 'hello'")).await;
+        let seen = ask(&KIND, &format!("{table}\nexpect_text = 'hello'")).await;
         assert_eq!(error(&seen), "no error");
-        let seen = ask(&format!("{table}\nexpect_text = 'goodbye'")).await;
+        let seen = ask(&KIND, &format!("{table}\nexpect_text = 'goodbye'")).await;
         let expected =
             format!("`goodbye` did not come; {} said `you said hello    `", server.address);
         assert_eq!(error(&seen), expected);
@@ -243,7 +210,7 @@ mod tests {
     async fn an_endless_answer_is_read_up_to_a_bound() {
         let server = Server::plain(|_, _| Reply::Endless("start".into())).await;
         let table = format!("address = '{}'\nsend = \"a\\r\\n\\r\\n\"", server.address);
-        let seen = ask(&format!("{table}\nexpect_text = 'never'")).await;
+        let seen = ask(&KIND, &format!("{table}\nexpect_text = 'never'")).await;
         assert!(error(&seen).starts_with("`never` did not come"), "{}", error(&seen));
         assert_eq!(fact(&seen, "text").as_str().map(str::len), Some(super::MAX_TEXT));
     }
@@ -254,11 +221,14 @@ mod tests {
         let ca = file(&authority.pem);
         let config = authority.server("localhost", 2000, 2090);
         let server = Server::tls(config, |_, _| Reply::Close("fine".into())).await;
-        let seen = ask(&format!(
-            "address = 'localhost:{}'\ntls = true\nca_file = '{}'",
-            server.address.port(),
-            ca.path().display()
-        ))
+        let seen = ask(
+            &KIND,
+            &format!(
+                "address = 'localhost:{}'\ntls = true\nca_file = '{}'",
+                server.address.port(),
+                ca.path().display()
+            ),
+        )
         .await;
         assert_eq!(error(&seen), "no error");
         assert!(fact(&seen, "cert_days_left").is_i64());

@@ -1,7 +1,7 @@
 //! `websocket`: opens a WebSocket, pings, and may wait for a message.
 
 use crate::check::support::dial::{self, Dialled, Stream, Target};
-use crate::check::support::tls::{self, TlsOptions};
+use crate::check::support::tls;
 use crate::check::support::{self, USER_AGENT, excerpt, headers, millis};
 use crate::check::{Check, Kind, Run};
 use crate::clock::Clock;
@@ -43,23 +43,13 @@ pub const KIND: Kind = Kind {
         ),
         OptionDoc::new("headers", "table", "", "headers to send when opening"),
         OptionDoc::new("subprotocol", "string", "", "the protocol to ask for above WebSocket"),
-        OptionDoc::new(
-            "insecure_skip_verify",
-            "boolean",
-            "false",
-            "whether any certificate will do; its days are still counted",
-        ),
-        OptionDoc::new(
-            "ca_file",
-            "string",
-            "",
-            "a PEM file of certificates to trust in the place of the machine's own",
-        ),
+        tls::INSECURE_SKIP_VERIFY,
+        tls::CA_FILE,
     ],
     facts: &[
-        FactSpec::kept("dns_ms", FactType::Double, "ms", "looking up the name"),
-        FactSpec::kept("connect_ms", FactType::Double, "ms", "connecting"),
-        FactSpec::kept("tls_ms", FactType::Double, "ms", "the TLS handshake; absent without TLS"),
+        dial::DNS_MS,
+        dial::CONNECT_MS,
+        dial::TLS_MS,
         FactSpec::kept("handshake_ms", FactType::Double, "ms", "from HTTP to an open WebSocket"),
         FactSpec::kept("pong_ms", FactType::Double, "ms", "from our ping to the server's pong"),
         FactSpec::kept(
@@ -68,12 +58,7 @@ pub const KIND: Kind = Kind {
             "ms",
             "from `send`, or else from the opening, to the first message; absent without one",
         ),
-        FactSpec::kept(
-            "cert_days_left",
-            FactType::Int,
-            "days",
-            "whole days until the certificate expires; absent without TLS",
-        ),
+        tls::CERT_DAYS_LEFT,
         FactSpec::passing("message", FactType::Text, "the first message, if one came"),
         FactSpec::passing("json", FactType::Any, "the first message as JSON; null if it is not"),
     ],
@@ -111,18 +96,11 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         section.error_at(&headers_place, what);
     }
     let subprotocol = section.built("subprotocol", |text: String| read_subprotocol(&text));
-    let options = TlsOptions::read(section);
-
-    let tls = tls::client_config(&options, &[b"http/1.1"])
-        .map_err(|what| {
-            let place = section.place().clone();
-            section.error_at(&place, what);
-        })
-        .ok()?;
+    let tls = tls::read_config(section, &[b"http/1.1"]);
     let opening = Opening::new(url?, headers, subprotocol)
         .map_err(|what| section.error_at(&url_place, what))
         .ok()?;
-    Some(Box::new(WebSocket { opening, tls, send, wait }))
+    Some(Box::new(WebSocket { opening, tls: tls?, send, wait }))
 }
 
 /// Refuses what belongs to the handshake itself or cannot be sent in it.

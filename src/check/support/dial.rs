@@ -3,7 +3,7 @@
 
 use super::tls::{self, Certificate};
 use crate::clock::Clock;
-use crate::model::Facts;
+use crate::model::{FactSpec, FactType, Facts};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -19,6 +19,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
+
+/// The fact of [`Phases::dns`].
+pub const DNS_MS: FactSpec =
+    FactSpec::kept("dns_ms", FactType::Double, "ms", "looking up the name");
+
+/// The fact of [`Phases::connect`].
+pub const CONNECT_MS: FactSpec = FactSpec::kept("connect_ms", FactType::Double, "ms", "connecting");
+
+/// The fact of [`Phases::tls`].
+pub const TLS_MS: FactSpec =
+    FactSpec::kept("tls_ms", FactType::Double, "ms", "the TLS handshake; absent without TLS");
 
 /// Where to dial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +91,9 @@ impl Phases {
 
     /// Writes them down as `dns_ms`, `connect_ms` and `tls_ms`.
     pub fn note(&self, facts: &mut Facts) {
-        let named = [("dns_ms", self.dns), ("connect_ms", self.connect), ("tls_ms", self.tls)];
-        for (name, span) in named {
+        for (fact, span) in [(DNS_MS, self.dns), (CONNECT_MS, self.connect), (TLS_MS, self.tls)] {
             if let Some(span) = span {
-                facts.set(name, super::millis(span));
+                facts.set(fact.name, super::millis(span));
             }
         }
     }
@@ -169,7 +179,7 @@ pub fn note(dialled: &Result<Dialled, DialError>, clock: &dyn Clock, facts: &mut
     };
     phases.note(facts);
     if let Some(certificate) = certificate {
-        facts.set("cert_days_left", certificate.days_left(clock.wall()));
+        certificate.note(clock.wall(), facts);
     }
 }
 
@@ -370,7 +380,7 @@ fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Target, connect_any, dial};
-    use crate::check::support::testing::within;
+    use crate::check::testing::within;
     use crate::clock::System;
     use std::net::SocketAddr;
     use std::time::Duration;

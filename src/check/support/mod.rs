@@ -7,9 +7,6 @@ pub mod hide;
 pub mod tls;
 pub mod value;
 
-#[cfg(test)]
-pub(crate) mod testing;
-
 use crate::clock::Clock;
 use crate::config::Section;
 use std::sync::Arc;

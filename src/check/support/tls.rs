@@ -1,11 +1,11 @@
 //! Whom a check trusts, and what a server's certificate says.
 
 use crate::config::Section;
-use crate::model::Timestamp;
+use crate::model::{FactSpec, FactType, Facts, OptionDoc, Timestamp};
 use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -15,6 +15,30 @@ use rustls::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+
+/// The option of [`TlsOptions::insecure_skip_verify`].
+pub const INSECURE_SKIP_VERIFY: OptionDoc = OptionDoc::new(
+    "insecure_skip_verify",
+    "boolean",
+    "false",
+    "whether any certificate will do; its days are still counted",
+);
+
+/// The option of [`TlsOptions::ca_file`].
+pub const CA_FILE: OptionDoc = OptionDoc::new(
+    "ca_file",
+    "string",
+    "",
+    "a PEM file of certificates to trust in the place of the machine's own",
+);
+
+/// The fact of a [`Certificate`].
+pub const CERT_DAYS_LEFT: FactSpec = FactSpec::kept(
+    "cert_days_left",
+    FactType::Int,
+    "days",
+    "whole days until the certificate expires; absent without TLS",
+);
 
 /// What a check's table says about trust.
 #[derive(Clone, Debug, Default)]
@@ -36,12 +60,12 @@ pub struct CaFile {
 
 impl TlsOptions {
     /// Takes `ca_file` and `insecure_skip_verify`.
-    pub fn read(section: &mut Section<'_>) -> Self {
-        let place = section.place_of("ca_file");
-        let ca_file = section.path("ca_file").and_then(|path| {
+    fn read(section: &mut Section<'_>) -> Self {
+        let place = section.place_of(CA_FILE.name);
+        let ca_file = section.path(CA_FILE.name).and_then(|path| {
             CaFile::read(&path).map_err(|what| section.error_at(&place, what)).ok()
         });
-        Self { ca_file, insecure_skip_verify: section.or("insecure_skip_verify", false) }
+        Self { ca_file, insecure_skip_verify: section.or(INSECURE_SKIP_VERIFY.name, false) }
     }
 }
 
@@ -69,6 +93,17 @@ impl CaFile {
         }
         Ok(roots)
     }
+}
+
+/// Takes the options of a check's table, and gives what makes its TLS connections.
+pub fn read_config(section: &mut Section<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
+    let options = TlsOptions::read(section);
+    client_config(&options, alpn)
+        .map_err(|what| {
+            let place = section.place().clone();
+            section.error_at(&place, what);
+        })
+        .ok()
 }
 
 /// What makes a TLS connection for `options`, offering the protocols of `alpn`.
@@ -120,8 +155,13 @@ impl Certificate {
         Some(Self { not_after: Timestamp::from_millis(seconds.saturating_mul(1000)) })
     }
 
+    /// Writes down what is left of it at `now`, as [`CERT_DAYS_LEFT`].
+    pub fn note(self, now: Timestamp, facts: &mut Facts) {
+        facts.set(CERT_DAYS_LEFT.name, self.days_left(now));
+    }
+
     /// Whole days until it expires; below zero once it has.
-    pub fn days_left(self, now: Timestamp) -> i64 {
+    fn days_left(self, now: Timestamp) -> i64 {
         const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
         self.not_after.as_millis().saturating_sub(now.as_millis()).div_euclid(DAY_MILLIS)
     }
@@ -290,8 +330,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &PROVIDER.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms())
     }
 
     fn verify_tls13_signature(
@@ -300,13 +339,16 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &PROVIDER.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        PROVIDER.signature_verification_algorithms.supported_schemes()
+        algorithms().supported_schemes()
     }
+}
+
+fn algorithms() -> &'static WebPkiSupportedAlgorithms {
+    &PROVIDER.signature_verification_algorithms
 }
 
 /// Verifies a server's certificate that stands in `ca_file` itself.
@@ -339,7 +381,7 @@ fn verify_listed(
 #[cfg(test)]
 mod tests {
     use super::{CaFile, Certificate, TlsOptions, client_config};
-    use crate::check::support::testing::{Authority, file};
+    use crate::check::testing::{Authority, file};
     use crate::model::Timestamp;
     use std::path::Path;
     use std::sync::Arc;

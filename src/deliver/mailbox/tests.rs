@@ -59,22 +59,9 @@ impl World {
 
     fn owe(&mut self, what: What, incident_id: &str) -> String {
         let id = self.id();
-        let notice = Notice {
-            id: id.clone(),
-            what,
-            channel: "ops".into(),
-            recipient: String::new(),
-            incidents: vec![incident(incident_id)],
-            state: NoticeState::Pending,
-            held_because: None,
-            digest: None,
-            attempts: 0,
-            last_error: None,
-            at: self.now.wall,
-            due_at: self.now.wall,
-            sent_at: None,
-            urgent: false,
-        };
+        let about = vec![incident(incident_id)];
+        let notice =
+            Notice::new(id.clone(), what, "ops".into(), String::new(), about, self.now.wall);
         self.keep(vec![notice.clone()]);
         self.mailbox.owe(notice, self.now);
         id

@@ -63,7 +63,7 @@ pub fn classify(answer: &Answer, veil: &Veil) -> Outcome {
 }
 
 /// The wait that `Retry-After` asks for, in seconds or as a date (RFC 9110, section 10.2.3).
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,

@@ -6,7 +6,7 @@ mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use http::{Answer, classify, exchange, retry_after};
+pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
 pub use smtp::{Kept, Relay, Security};
 

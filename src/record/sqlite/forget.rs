@@ -2,7 +2,7 @@ use super::{SqliteStore, Writing};
 use crate::model::{NoticeState, Timestamp};
 use crate::record::StoreError;
 use sqlx::Connection as _;
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use std::sync::atomic::Ordering;
 
 /// Deletes the oldest results check by check, going on where the step before ended.
@@ -51,46 +51,54 @@ pub(super) async fn incidents(
     at_most: u32,
 ) -> Result<u64, StoreError> {
     let mut tx = writing.conn.begin_with("BEGIN IMMEDIATE").await?;
-    let incidents: Vec<String> = sqlx::query_scalar(
+    let incidents = sweep(
+        &mut tx,
         "DELETE FROM incidents WHERE id IN ( \
              SELECT i.id FROM incidents i WHERE i.resolved_at < ? AND NOT EXISTS ( \
                  SELECT 1 FROM notice_incidents l JOIN notices n ON n.id = l.notice_id \
                  WHERE l.incident_id = i.id AND n.state IN (?, ?)) \
              ORDER BY i.resolved_at LIMIT ?) RETURNING id",
+        "DELETE FROM notice_incidents WHERE incident_id = ?",
+        before,
+        at_most,
     )
-    .bind(before.as_millis())
-    .bind(NoticeState::Pending.as_str())
-    .bind(NoticeState::Held.as_str())
-    .bind(at_most)
-    .fetch_all(&mut *tx)
     .await?;
-    for id in &incidents {
-        sqlx::query("DELETE FROM notice_incidents WHERE incident_id = ?")
-            .bind(id.as_str())
-            .execute(&mut *tx)
-            .await?;
-    }
-    let notices: Vec<String> = sqlx::query_scalar(
+    let notices = sweep(
+        &mut tx,
         "DELETE FROM notices WHERE id IN ( \
              SELECT n.id FROM notices n WHERE n.at < ? AND n.state NOT IN (?, ?) AND NOT EXISTS ( \
                  SELECT 1 FROM notice_incidents l JOIN incidents i ON i.id = l.incident_id \
                  WHERE l.notice_id = n.id) \
              ORDER BY n.at LIMIT ?) RETURNING id",
+        "DELETE FROM notice_incidents WHERE notice_id = ?",
+        before,
+        at_most,
     )
-    .bind(before.as_millis())
-    .bind(NoticeState::Pending.as_str())
-    .bind(NoticeState::Held.as_str())
-    .bind(at_most)
-    .fetch_all(&mut *tx)
     .await?;
-    for id in &notices {
-        sqlx::query("DELETE FROM notice_incidents WHERE notice_id = ?")
-            .bind(id.as_str())
-            .execute(&mut *tx)
-            .await?;
-    }
     tx.commit().await?;
-    Ok(incidents.len().max(notices.len()) as u64)
+    Ok(incidents.max(notices))
+}
+
+/// Carries out `delete`, which spares what is owed and gives the ids of what it deleted, and
+/// `unlink` for each of them. Gives their number.
+async fn sweep(
+    conn: &mut SqliteConnection,
+    delete: &'static str,
+    unlink: &'static str,
+    before: Timestamp,
+    at_most: u32,
+) -> Result<u64, StoreError> {
+    let ids: Vec<String> = sqlx::query_scalar(delete)
+        .bind(before.as_millis())
+        .bind(NoticeState::Pending.as_str())
+        .bind(NoticeState::Held.as_str())
+        .bind(at_most)
+        .fetch_all(&mut *conn)
+        .await?;
+    for id in &ids {
+        sqlx::query(unlink).bind(id.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(ids.len() as u64)
 }
 
 /// The oldest results of one check.

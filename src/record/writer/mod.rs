@@ -19,9 +19,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// An ordinary result is written at most this long after it was recorded, while the store is well.
-pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// How long ordinary results gather; what is left of [`FLUSH_EVERY`] is for the writing itself.
+/// How long ordinary results gather. Each is written within a second while the store is well; what
+/// is left of it is for the writing itself.
 const GATHER: Duration = Duration::from_millis(750);
 /// A commit that takes longer counts as failed; it may yet succeed, and is repeated harmlessly.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
@@ -85,7 +84,7 @@ pub fn spawn(
 
 impl Writer {
     /// Keeps an ordinary result, and the state of its check where that changed, to be written
-    /// within [`FLUSH_EVERY`]. Never waits: when there is no room left the oldest result is dropped and
+    /// within a second. Never waits: when there is no room left the oldest result is dropped and
     /// counted (see [`Writer::dropped`]); the newest state of each check is always kept.
     pub fn record(&self, result: RunResult, state: Option<(Name, CheckState)>) {
         let mut inbox = self.link.0.inbox();

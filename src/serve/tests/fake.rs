@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Name, Notice, NoticeState,
+    Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice, NoticeState,
     RunResult, Severity, Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
@@ -302,21 +302,14 @@ pub(super) fn incident(id: &str, check: &str) -> Incident {
 }
 
 pub(super) fn notice(id: &str, incident: Incident) -> Notice {
+    let (id, channel, about) = (id.to_owned(), "ops-slack".into(), vec![incident]);
     Notice {
-        id: id.to_owned(),
-        what: What::Opened,
-        channel: Name::from("ops-slack"),
-        recipient: String::new(),
-        incidents: vec![incident],
         state: NoticeState::Held,
         held_because: Some(HeldBecause::RateLimit),
-        digest: None,
         attempts: 1,
         last_error: Some("429 Too Many Requests".to_owned()),
-        at: at(3060),
         due_at: at(3700),
-        sent_at: None,
-        urgent: false,
+        ..Notice::new(id, What::Opened, channel, String::new(), about, at(3060))
     }
 }
 

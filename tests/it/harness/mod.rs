@@ -27,7 +27,7 @@ pub use inbox::{Inbox, Mood};
 pub use nginx::Nginx;
 pub use node::Node;
 pub use postgres::Postgres;
-pub use process::{Process, Signal};
+pub use process::{Process, Service, Signal};
 pub use redis::Redis;
 pub use slack::Slack;
 pub use small_disk::SmallDisk;

@@ -1,4 +1,6 @@
-use super::{Certificates, Folder, PATIENCE, Process, Signal, client, eventually, free_port};
+use super::{
+    Certificates, Folder, PATIENCE, Process, Service, Signal, client, eventually, free_port,
+};
 use std::process::Command;
 
 /// An nginx whose `/health` answers what a story wants, over plain HTTP and over TLS.
@@ -10,7 +12,8 @@ pub struct Nginx {
     pub tls_port: u16,
     /// What its certificate comes from.
     pub certificates: Certificates,
-    process: Option<Process>,
+    /// The server itself, to stop and to stall.
+    pub service: Service,
     folder: Folder,
 }
 
@@ -19,27 +22,32 @@ impl Nginx {
     pub async fn start() -> Self {
         let folder = Folder::new();
         let certificates = Certificates::create(folder.path());
-        let mut server =
-            Self { port: free_port(), tls_port: free_port(), certificates, process: None, folder };
+        let mut server = Self {
+            port: free_port(),
+            tls_port: free_port(),
+            certificates,
+            service: Service::default(),
+            folder,
+        };
         server.configure(200, r#"{"db":"ok"}"#);
         server.start_again().await;
         server
     }
 
-    /// Starts it on its ports after [`Nginx::stop`], as it was configured last.
+    /// Starts it on its ports after [`Service::stop`], as it was configured last.
     pub async fn start_again(&mut self) {
         let mut command = Command::new("nginx");
         command.arg("-e").arg(self.folder.join("error.log"));
         command.arg("-p").arg(self.folder.path()).arg("-c").arg(self.folder.join("nginx.conf"));
         let log = self.folder.join("nginx.log");
         let process = Process::spawn("nginx", &mut command, &log).ended_by(Signal::TERM);
-        self.process = Some(process);
+        self.service.run(process);
         eventually("nginx to answer", PATIENCE, async || self.status().await).await;
     }
 
     /// Lets `/health` answer `status` with `body`, and waits until it does.
     pub async fn answer(&self, status: u16, body: &str) {
-        let process = self.process.as_ref().unwrap();
+        let process = self.service.process();
         let old_workers = process.children();
         self.configure(status, body);
         process.signal(Signal::HUP);
@@ -67,21 +75,6 @@ impl Nginx {
         let url = format!("http://127.0.0.1:{}/served", self.port);
         let text = client().get(url).send().await.unwrap().text().await.unwrap();
         text.split_whitespace().filter_map(|word| word.parse().ok()).nth(3).unwrap()
-    }
-
-    /// Ends it.
-    pub fn stop(&mut self) {
-        self.process = None;
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.process.as_ref().unwrap().stall();
-    }
-
-    /// Undoes [`Nginx::stall`].
-    pub fn resume(&self) {
-        self.process.as_ref().unwrap().resume();
     }
 
     async fn status(&self) -> Option<u16> {

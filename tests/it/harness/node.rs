@@ -11,7 +11,8 @@ use std::time::SystemTime;
 /// <https://ethereum.org/en/developers/docs/apis/json-rpc/>, <https://solana.com/docs/rpc/http>
 #[derive(Debug)]
 pub struct Node {
-    local: Local,
+    /// The server itself, to stop and to stall.
+    pub local: Local,
     state: Arc<Mutex<Chain>>,
 }
 
@@ -48,26 +49,6 @@ impl Node {
     /// Changes what it says.
     pub fn change(&self, change: impl FnOnce(&mut Chain)) {
         change(&mut self.state.lock().unwrap());
-    }
-
-    /// Closes its port and all its connections.
-    pub fn stop(&mut self) {
-        self.local.stop();
-    }
-
-    /// Opens it again.
-    pub fn start_again(&mut self) {
-        self.local.start_again();
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.local.stall();
-    }
-
-    /// Undoes [`Node::stall`].
-    pub fn resume(&self) {
-        self.local.resume();
     }
 }
 

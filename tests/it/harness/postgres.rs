@@ -1,4 +1,4 @@
-use super::{Folder, PATIENCE, Process, Signal, eventually, free_port, is_root};
+use super::{Folder, PATIENCE, Process, Service, Signal, eventually, free_port, is_root};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use std::process::Command;
 pub struct Postgres {
     /// Where it listens.
     pub port: u16,
-    process: Option<Process>,
+    /// The server itself, to stop and to stall.
+    pub service: Service,
     folder: Folder,
 }
 
@@ -32,12 +33,12 @@ impl Postgres {
             .output()
             .expect("initdb; `scripts/test` finds or installs PostgreSQL");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut server = Self { port: free_port(), process: None, folder };
+        let mut server = Self { port: free_port(), service: Service::default(), folder };
         server.start_again().await;
         server
     }
 
-    /// Starts it on its port after [`Postgres::stop`].
+    /// Starts it on its port after [`Service::stop`].
     pub async fn start_again(&mut self) {
         let data = self.folder.join("data");
         let mut command = as_server_user(&program("postgres"));
@@ -57,7 +58,7 @@ impl Postgres {
         }
         let log = self.folder.join("postgres.log");
         let process = Process::spawn("postgres", &mut command, &log).ended_by(Signal::QUIT);
-        self.process = Some(process);
+        self.service.run(process);
         eventually("PostgreSQL to answer", PATIENCE, async || {
             PgConnection::connect(&self.url("postgres", "postgres")).await.ok()
         })
@@ -74,21 +75,6 @@ impl Postgres {
         let mut connection = PgConnection::connect(&self.url("postgres", database)).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-    }
-
-    /// Ends the server and all its sessions.
-    pub fn stop(&mut self) {
-        self.process = None;
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.process.as_ref().unwrap().stall();
-    }
-
-    /// Undoes [`Postgres::stall`].
-    pub fn resume(&self) {
-        self.process.as_ref().unwrap().resume();
     }
 }
 

@@ -102,6 +102,37 @@ impl Process {
     }
 }
 
+/// The process of a server that a story may end and start again.
+#[derive(Debug, Default)]
+pub struct Service(Option<Process>);
+
+impl Service {
+    /// Goes on with `process`.
+    pub fn run(&mut self, process: Process) {
+        self.0 = Some(process);
+    }
+
+    /// The process, which must be there.
+    pub fn process(&self) -> &Process {
+        self.0.as_ref().expect("a server that was started")
+    }
+
+    /// Ends it, with all its connections.
+    pub fn stop(&mut self) {
+        self.0 = None;
+    }
+
+    /// Lets it take connections and never answer.
+    pub fn stall(&self) {
+        self.process().stall();
+    }
+
+    /// Undoes [`Service::stall`].
+    pub fn resume(&self) {
+        self.process().resume();
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();

@@ -1,4 +1,4 @@
-use super::{Folder, PATIENCE, Process, eventually, free_port};
+use super::{Folder, PATIENCE, Process, Service, eventually, free_port};
 use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -8,26 +8,28 @@ use tokio::net::TcpStream;
 pub struct Redis {
     /// Where it listens.
     pub port: u16,
-    process: Option<Process>,
+    /// The server itself, to stop and to stall.
+    pub service: Service,
     folder: Folder,
 }
 
 impl Redis {
     /// A new one, up and answering.
     pub async fn start() -> Self {
-        let mut server = Self { port: free_port(), process: None, folder: Folder::new() };
+        let mut server =
+            Self { port: free_port(), service: Service::default(), folder: Folder::new() };
         server.start_again().await;
         server
     }
 
-    /// Starts it on its port after [`Redis::stop`].
+    /// Starts it on its port after [`Service::stop`].
     pub async fn start_again(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--port").arg(self.port.to_string());
         command.arg("--dir").arg(self.folder.path());
         let log = self.folder.join("redis.log");
-        self.process = Some(Process::spawn("redis-server", &mut command, &log));
+        self.service.run(Process::spawn("redis-server", &mut command, &log));
         eventually("Redis to answer", PATIENCE, async || {
             (self.command("PING").await.ok()? == "+PONG\r\n").then_some(())
         })
@@ -41,20 +43,5 @@ impl Redis {
         let mut answer = vec![0; 4096];
         let length = stream.read(&mut answer).await?;
         Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
-    }
-
-    /// Ends it.
-    pub fn stop(&mut self) {
-        self.process = None;
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.process.as_ref().unwrap().stall();
-    }
-
-    /// Undoes [`Redis::stall`].
-    pub fn resume(&self) {
-        self.process.as_ref().unwrap().resume();
     }
 }

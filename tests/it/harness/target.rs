@@ -33,6 +33,15 @@ impl Target {
         format!("http://127.0.0.1:{}/", self.local.port)
     }
 
+    /// A check of it every second that resolves at once, with more keys.
+    pub fn check(&self, name: &str, keys: &str) -> String {
+        let url = self.url();
+        format!(
+            "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nrecover_after = 1\n{keys}\n\
+             [check.http]\nurl = \"{url}\"\n\n"
+        )
+    }
+
     /// Lets it answer `status` from now on.
     pub fn answer(&self, status: u16) {
         self.state.lock().unwrap().status = status;

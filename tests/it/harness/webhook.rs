@@ -27,6 +27,15 @@ impl Webhook {
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.local.port)
     }
+
+    /// A channel that leads to it, with more keys.
+    pub fn channel(&self, name: &str, keys: &str) -> String {
+        let (url, secret) = (self.url(), Self::SECRET);
+        format!(
+            "[[channel]]\nname = \"{name}\"\n{keys}\n\
+             [channel.webhook]\nurl = \"{url}\"\nsecret = \"{secret}\"\n"
+        )
+    }
 }
 
 struct WebhookRules;

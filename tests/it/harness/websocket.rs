@@ -5,7 +5,8 @@ use tokio::net::TcpListener;
 /// A WebSocket server that sends back what it is sent, and answers pings.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    local: Local,
+    /// The server itself, to stop and to stall.
+    pub local: Local,
 }
 
 impl WebSocketServer {
@@ -17,26 +18,6 @@ impl WebSocketServer {
     /// Where it is.
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}/", self.local.port)
-    }
-
-    /// Closes its port and all its connections.
-    pub fn stop(&mut self) {
-        self.local.stop();
-    }
-
-    /// Opens it again.
-    pub fn start_again(&mut self) {
-        self.local.start_again();
-    }
-
-    /// Lets it take connections and never answer.
-    pub fn stall(&self) {
-        self.local.stall();
-    }
-
-    /// Undoes [`WebSocketServer::stall`].
-    pub fn resume(&self) {
-        self.local.resume();
     }
 }
 

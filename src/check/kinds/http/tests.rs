@@ -1,32 +1,15 @@
 use super::{KIND, read_size};
-use crate::check::Check;
-use crate::check::support::testing::{
-    Authority, Reply, Server, answer, file, observe, parse, problems, run, run_on, self_signed,
-    within,
+use crate::check::testing::{
+    Authority, Reply, Server, answer, ask, check, error, fact, file, observe, problems, run,
+    run_on, self_signed, within,
 };
 use crate::clock::Manual;
-use crate::model::{Fact, Observation, Status, Timestamp};
+use crate::model::{Status, Timestamp};
 use chrono::DateTime;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-fn check(table: &str) -> Box<dyn Check> {
-    parse(&KIND, table).expect("a valid table")
-}
-
-async fn ask(table: &str) -> Observation {
-    observe(&*check(table)).await
-}
-
-fn fact(observation: &Observation, name: &str) -> serde_json::Value {
-    observation.facts.get(name).map_or(json!("absent"), Fact::to_json)
-}
-
-fn error(observation: &Observation) -> &str {
-    observation.error.as_deref().unwrap_or("no error")
-}
 
 #[tokio::test]
 async fn an_answer_becomes_facts() {
@@ -34,7 +17,7 @@ async fn an_answer_becomes_facts() {
         Reply::Keep(answer("200 OK", "X-A: 1\r\nX-A: 2\r\n", r#" {"db": "ok"}"#))
     })
     .await;
-    let seen = ask(&format!("url = 'http://{}/a?b=c#d'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}/a?b=c#d'", server.address)).await;
     assert_eq!(seen.error, None);
     assert_eq!(fact(&seen, "status"), 200);
     assert_eq!(fact(&seen, "text"), r#" {"db": "ok"}"#);
@@ -65,7 +48,7 @@ async fn an_answer_becomes_facts() {
 async fn a_bad_status_is_down_and_says_which() {
     for (status, expected) in [("204 No Content", Status::Up), ("503 Oh", Status::Down)] {
         let server = Server::plain(move |_, _| Reply::Keep(answer(status, "", ""))).await;
-        let check = check(&format!("url = 'http://{}'", server.address));
+        let check = check(&KIND, &format!("url = 'http://{}'", server.address));
         let verdict = check.sense(&observe(&*check).await);
         assert_eq!(verdict.status, expected);
         if expected == Status::Down {
@@ -78,10 +61,13 @@ async fn a_bad_status_is_down_and_says_which() {
 async fn method_headers_body_and_credentials_are_sent_as_asked() {
     let mut server = Server::plain(|_, _| Reply::Keep(answer("200 OK", "", ""))).await;
     let url = format!("http://{}/", server.address);
-    ask(&format!(
-        "url = '{url}'\nmethod = 'post'\nbody = '{{\"a\": 1}}'\n\
+    ask(
+        &KIND,
+        &format!(
+            "url = '{url}'\nmethod = 'post'\nbody = '{{\"a\": 1}}'\n\
          headers = {{ X-One = '1', Host = 'shop.example' }}\nbearer_token = 'abc'"
-    ))
+        ),
+    )
     .await;
     let request = server.request();
     let head = request.to_ascii_lowercase();
@@ -92,10 +78,11 @@ async fn method_headers_body_and_credentials_are_sent_as_asked() {
         assert!(head.contains(&format!("{line}\r\n")), "{line} in {request}");
     }
 
-    ask(&format!("url = '{url}'\nbasic_auth = {{ username = 'admin', password = 'p@ss' }}")).await;
+    ask(&KIND, &format!("url = '{url}'\nbasic_auth = {{ username = 'admin', password = 'p@ss' }}"))
+        .await;
     let request = server.request();
     assert!(request.contains("authorization: Basic YWRtaW46cEBzcw==\r\n"), "{request}");
-    ask(&format!("url = 'http://admin:p%40ss@{}'", server.address)).await;
+    ask(&KIND, &format!("url = 'http://admin:p%40ss@{}'", server.address)).await;
     let request = server.request();
     assert!(request.contains("authorization: Basic YWRtaW46cEBzcw==\r\n"), "{request}");
 }
@@ -104,13 +91,13 @@ async fn method_headers_body_and_credentials_are_sent_as_asked() {
 async fn a_body_past_the_limit_is_cut_and_said_to_be() {
     let head = "HTTP/1.1 200 OK\r\n\r\n{";
     let server = Server::plain(move |_, _| Reply::Endless(head.into())).await;
-    let seen = ask(&format!("url = 'http://{}'\nmax_body = '64KiB'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}'\nmax_body = '64KiB'", server.address)).await;
     assert_eq!(seen.error, None);
     assert_eq!((fact(&seen, "size"), fact(&seen, "truncated")), (json!(65536), json!(true)));
     assert_eq!(fact(&seen, "body"), json!(null));
 
     let exact = Server::plain(|_, _| Reply::Keep(answer("200 OK", "", "12345"))).await;
-    let seen = ask(&format!("url = 'http://{}'\nmax_body = 5", exact.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}'\nmax_body = 5", exact.address)).await;
     assert_eq!((fact(&seen, "size"), fact(&seen, "truncated")), (json!(5), json!(false)));
 }
 
@@ -122,7 +109,8 @@ async fn an_answer_without_a_body_is_whole() {
         ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n", 304),
     ] {
         let server = Server::plain(move |_, _| Reply::Stall(head.into())).await;
-        let seen = ask(&format!("url = 'http://{}'\nmethod = '{method}'", server.address)).await;
+        let seen =
+            ask(&KIND, &format!("url = 'http://{}'\nmethod = '{method}'", server.address)).await;
         assert_eq!((error(&seen), fact(&seen, "status")), ("no error", json!(status)));
         assert_eq!(fact(&seen, "size"), 0);
     }
@@ -133,7 +121,7 @@ async fn chunks_are_put_together() {
     let chunks =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     let server = Server::plain(move |_, _| Reply::Keep(chunks.into())).await;
-    let seen = ask(&format!("url = 'http://{}'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}'", server.address)).await;
     assert_eq!((fact(&seen, "text"), fact(&seen, "size")), (json!("abcde"), json!(5)));
 }
 
@@ -154,7 +142,7 @@ async fn a_broken_server_is_told_in_plain_words() {
     ] {
         let server = Server::plain(move |_, _| reply(what)).await;
         let address = server.address.to_string();
-        let seen = ask(&format!("url = 'http://{address}'")).await;
+        let seen = ask(&KIND, &format!("url = 'http://{address}'")).await;
         assert_eq!(error(&seen).replace(&address, "ADDRESS"), expected);
         assert_eq!(fact(&seen, "status") == 200, what == "half");
     }
@@ -164,7 +152,7 @@ async fn a_broken_server_is_told_in_plain_words() {
 async fn a_server_that_never_ends_its_answer_is_cut_by_the_timeout() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow";
     let server = Server::plain(move |_, _| Reply::Stall(head.into())).await;
-    let check = check(&format!("url = 'http://{}'", server.address));
+    let check = check(&KIND, &format!("url = 'http://{}'", server.address));
     let run = run();
     let ended = tokio::time::timeout(Duration::from_millis(300), check.run(&run)).await;
     assert!(ended.is_err(), "{ended:?}");
@@ -178,13 +166,13 @@ async fn redirects_are_followed_and_counted() {
     })
     .await;
     let table = format!("url = 'http://{}/old/a'\nmethod = 'POST'\nbody = 'b'", server.address);
-    let seen = ask(&table).await;
+    let seen = ask(&KIND, &table).await;
     assert_eq!((fact(&seen, "text"), fact(&seen, "redirects")), (json!("here"), json!(1)));
     assert!(server.request().starts_with("POST /old/a "));
     let second = server.request();
     assert!(second.starts_with("GET /new?x=1 ") && second.ends_with("\r\n\r\n"), "{second}");
 
-    let seen = ask(&format!("{table}\nfollow_redirects = false")).await;
+    let seen = ask(&KIND, &format!("{table}\nfollow_redirects = false")).await;
     assert_eq!((fact(&seen, "status"), fact(&seen, "text")), (json!(302), json!("moved")));
 }
 
@@ -195,7 +183,7 @@ async fn a_redirect_that_keeps_the_method_keeps_the_body() {
         _ => Reply::Close(answer("200 OK", "", "")),
     })
     .await;
-    ask(&format!("url = 'http://{}/'\nmethod = 'PUT'\nbody = 'abc'", server.address)).await;
+    ask(&KIND, &format!("url = 'http://{}/'\nmethod = 'PUT'\nbody = 'abc'", server.address)).await;
     server.request();
     let second = server.request();
     assert!(second.starts_with("PUT /b ") && second.ends_with("\r\n\r\nabc"), "{second}");
@@ -205,7 +193,7 @@ async fn a_redirect_that_keeps_the_method_keeps_the_body() {
 async fn redirects_in_a_circle_end() {
     let server =
         Server::plain(|_, _| Reply::Close(answer("301 M", "Location: /?k=s\r\n", ""))).await;
-    let seen = ask(&format!("url = 'http://{}/'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}/'", server.address)).await;
     let expected = format!("more than 10 redirects, the last to http://{}/", server.address);
     assert_eq!((error(&seen), fact(&seen, "redirects")), (&*expected, json!(10)));
     assert_eq!(server.connections.load(Ordering::SeqCst), 11);
@@ -215,7 +203,7 @@ async fn redirects_in_a_circle_end() {
 async fn a_redirect_to_another_scheme_is_an_error() {
     let server =
         Server::plain(|_, _| Reply::Close(answer("301 M", "Location: file:///etc\r\n", ""))).await;
-    let seen = ask(&format!("url = 'http://{}/'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'http://{}/'", server.address)).await;
     assert_eq!(error(&seen), "the redirect leads to `file:///etc`");
 }
 
@@ -228,11 +216,14 @@ async fn credentials_stay_with_their_host() {
         _ => Reply::Close(answer("302 Found", &location, "")),
     })
     .await;
-    ask(&format!(
-        "url = 'http://{}/'\nbearer_token = 'abc'\n\
+    ask(
+        &KIND,
+        &format!(
+            "url = 'http://{}/'\nbearer_token = 'abc'\n\
          headers = {{ X-Api-Key = 'k', Cookie = 'c', Accept = 'text/html' }}",
-        first.address
-    ))
+            first.address
+        ),
+    )
     .await;
     first.request();
     let same = first.request();
@@ -250,7 +241,7 @@ async fn a_new_connection_is_made_for_each_run_unless_told_otherwise() {
     for (reuse, expected) in [(false, 3), (true, 1)] {
         let server = Server::plain(|_, _| Reply::Keep(answer("200 OK", "", "hello"))).await;
         let table = format!("url = 'http://{}'\nreuse_connection = {reuse}", server.address);
-        let check = check(&table);
+        let check = check(&KIND, &table);
         for round in 0..3 {
             let seen = observe(&*check).await;
             assert_eq!((seen.error.as_deref(), fact(&seen, "text")), (None, json!("hello")));
@@ -266,7 +257,8 @@ async fn a_new_connection_is_made_for_each_run_unless_told_otherwise() {
 async fn a_kept_connection_that_died_is_replaced() {
     // Each connection answers once, and then ends: at once, or when the next request has come.
     let server = Server::plain(|_, _| Reply::Close(answer("200 OK", "", "x"))).await;
-    let kept = check(&format!("url = 'http://{}/'\nreuse_connection = true", server.address));
+    let kept =
+        check(&KIND, &format!("url = 'http://{}/'\nreuse_connection = true", server.address));
     for _ in 0..3 {
         assert_eq!(fact(&observe(&*kept).await, "text"), "x");
     }
@@ -277,7 +269,8 @@ async fn a_kept_connection_that_died_is_replaced() {
             _ => ending(),
         })
         .await;
-        let check = check(&format!("url = 'http://{}/'\nreuse_connection = true", server.address));
+        let check =
+            check(&KIND, &format!("url = 'http://{}/'\nreuse_connection = true", server.address));
         for _ in 0..3 {
             let seen = observe(&*check).await;
             assert_eq!((error(&seen), fact(&seen, "text")), ("no error", json!("x")));
@@ -294,7 +287,7 @@ async fn a_request_that_changes_things_is_not_sent_twice() {
     })
     .await;
     let table = "method = 'POST'\nreuse_connection = true";
-    let check = check(&format!("url = 'http://{}/'\n{table}", server.address));
+    let check = check(&KIND, &format!("url = 'http://{}/'\n{table}", server.address));
     assert_eq!(error(&observe(&*check).await), "no error");
     assert!(error(&observe(&*check).await).starts_with("connection closed by"));
     server.request();
@@ -308,11 +301,14 @@ async fn a_valid_certificate_is_accepted_and_its_days_counted() {
     let ca = file(&authority.pem);
     let config = authority.server("localhost", 2000, 2090);
     let server = Server::tls(config, |_, _| Reply::Close(answer("200 OK", "", ""))).await;
-    let check = check(&format!(
-        "url = 'https://localhost:{}/'\nca_file = '{}'",
-        server.address.port(),
-        ca.path().display()
-    ));
+    let check = check(
+        &KIND,
+        &format!(
+            "url = 'https://localhost:{}/'\nca_file = '{}'",
+            server.address.port(),
+            ca.path().display()
+        ),
+    );
     let wall: Timestamp =
         DateTime::parse_from_rfc3339("2089-12-02T00:00:00Z").expect("a time").to_utc().into();
     let run = run_on(Arc::new(Manual::at(wall)));
@@ -357,12 +353,12 @@ async fn a_bad_certificate_is_told_in_plain_words_or_skipped_when_asked() {
     ] {
         let server = Server::tls(config, |_, _| Reply::Close(answer("200 OK", "", ""))).await;
         let url = format!("url = 'https://localhost:{}/'", server.address.port());
-        let seen = ask(&format!("{url}\nca_file = '{}'", ca.path().display())).await;
+        let seen = ask(&KIND, &format!("{url}\nca_file = '{}'", ca.path().display())).await;
         assert_eq!(error(&seen), expected);
         let days = fact(&seen, "cert_days_left").as_i64();
         assert!(!expected.contains("expired") || days.is_some_and(|days| days < 0), "{days:?}");
 
-        let seen = ask(&format!("{url}\ninsecure_skip_verify = true")).await;
+        let seen = ask(&KIND, &format!("{url}\ninsecure_skip_verify = true")).await;
         assert_eq!((error(&seen), fact(&seen, "status")), ("no error", json!(200)));
         assert!(fact(&seen, "cert_days_left").is_i64(), "{seen:?}");
     }
@@ -372,7 +368,7 @@ async fn a_bad_certificate_is_told_in_plain_words_or_skipped_when_asked() {
 async fn the_machines_own_trust_knows_no_stranger() {
     let config = Authority::new().server("localhost", 2000, 2090);
     let server = Server::tls(config, |_, _| Reply::Close(answer("200 OK", "", ""))).await;
-    let seen = ask(&format!("url = 'https://localhost:{}/'", server.address.port())).await;
+    let seen = ask(&KIND, &format!("url = 'https://localhost:{}/'", server.address.port())).await;
     let expected = ["TLS: certificate is not from an", "TLS: this machine has no trusted"];
     assert!(expected.iter().any(|what| error(&seen).starts_with(what)), "{seen:?}");
 }
@@ -387,7 +383,7 @@ async fn https_to_a_server_without_tls_says_so() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("sent");
         stream
     });
-    let seen = ask(&format!("url = 'https://{address}/'")).await;
+    let seen = ask(&KIND, &format!("url = 'https://{address}/'")).await;
     assert_eq!(error(&seen), "TLS: the server does not speak TLS on this port");
     server.abort();
 }
@@ -401,7 +397,7 @@ async fn a_redirect_from_http_to_https_is_followed() {
     let location = format!("Location: https://{}/\r\n", secure.address);
     let plain = Server::plain(move |_, _| Reply::Close(answer("308 There", &location, ""))).await;
     let table = format!("url = 'http://{}/'\nca_file = '{}'", plain.address, ca.path().display());
-    let seen = ask(&table).await;
+    let seen = ask(&KIND, &table).await;
     assert_eq!((error(&seen), fact(&seen, "text")), ("no error", json!("safe")));
     assert!(fact(&seen, "cert_days_left").is_i64());
 }
@@ -411,7 +407,7 @@ async fn an_ipv6_address_can_be_asked() {
     let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else { return };
     let address = listener.local_addr().expect("an address");
     drop(listener);
-    let seen = ask(&format!("url = 'http://{address}/'")).await;
+    let seen = ask(&KIND, &format!("url = 'http://{address}/'")).await;
     assert_eq!(error(&seen), format!("connection refused by {address}"));
 }
 
@@ -449,7 +445,7 @@ fn two_ways_to_say_who_asks_are_one_too_many() {
 fn debug_output_shows_no_secret() {
     let table = "url = 'https://ann:hunter2@a.example/hunter2?k=hunter2'\nbody = 'hunter2'\n\
                  headers = { X-Token = 'hunter2' }";
-    let shown = format!("{:?}", check(table));
+    let shown = format!("{:?}", check(&KIND, table));
     assert!(shown.contains("a.example") && !shown.contains("hunter2"), "{shown}");
 }
 

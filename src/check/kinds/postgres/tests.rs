@@ -1,9 +1,8 @@
 use super::KIND;
 use super::session::Columns;
 use crate::check::Check;
-use crate::check::kinds::testing::{
-    Server, check_example_and_options, facts, free_port, number, observe, observe_until, parse,
-    problems,
+use crate::check::testing::{
+    Program, facts, free_port, number, observe, observe_until, parse, problems, stranger,
 };
 use crate::model::Fact;
 use serde_json::json;
@@ -15,7 +14,7 @@ const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// A PostgreSQL server of this test run.
 struct Cluster {
-    server: Server,
+    server: Program,
     port: u16,
     folder: tempfile::TempDir,
 }
@@ -50,7 +49,7 @@ impl Cluster {
         let mut command = as_postgres(&["postgres", "-D"], Path::new(BIN));
         command.arg(folder.path().join("data")).arg("-k").arg(folder.path());
         command.args(["-F", "-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
-        let server = Server::start(&mut command, "QUIT");
+        let server = Program::start(&mut command, "QUIT");
         let cluster = Self { server, port, folder };
         for _ in 0..300 {
             let mut ready = Command::new(format!("{BIN}/pg_isready"));
@@ -125,11 +124,6 @@ fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
-}
-
-#[test]
-fn the_example_is_valid_and_all_options_are_documented() {
-    check_example_and_options(&KIND);
 }
 
 #[test]
@@ -288,7 +282,7 @@ async fn a_query_that_runs_too_long_is_ended_by_the_server_too() {
     let check = cluster.check("select 'slow' from pg_sleep(60)");
     let run = crate::check::Run {
         timeout: std::time::Duration::from_millis(300),
-        ..crate::check::kinds::testing::a_run()
+        ..crate::check::testing::run()
     };
     let seen = check.run(&run).await;
     assert_eq!(
@@ -315,19 +309,10 @@ async fn a_stopped_server_refuses_and_a_missing_one_too() {
 
 #[tokio::test]
 async fn a_server_of_another_kind_is_told_apart() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let port = listener.local_addr().expect("address").port();
-    let server = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("accept");
-            let reply = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-            _ = tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await;
-        }
-    });
-    let seen = observe(&*check(&format!("postgres://a:pw@127.0.0.1:{port}/a"), "select 1")).await;
+    let address = stranger().await;
+    let seen = observe(&*check(&format!("postgres://a:pw@{address}/a"), "select 1")).await;
     let error = seen.error.expect("an error");
     assert!(error.contains("does not speak as PostgreSQL does"), "{error}");
-    server.abort();
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 use super::{Info, KIND, info_facts};
 use crate::check::Check;
-use crate::check::kinds::testing::{
-    Server, check_example_and_options, facts, free_port, number, observe, observe_until, parse,
-    problems,
+use crate::check::testing::{
+    Program, facts, free_port, number, observe, observe_until, parse, problems, stranger,
 };
 use crate::model::{Fact, Facts, Status};
 use serde_json::json;
@@ -10,7 +9,7 @@ use std::process::Command;
 
 /// A Redis server of one test.
 struct Redis {
-    server: Server,
+    server: Program,
     port: u16,
     _folder: tempfile::TempDir,
 }
@@ -22,7 +21,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.arg("--dir").arg(folder.path()).args(arguments);
-        let redis = Self { server: Server::start(&mut command, "KILL"), port, _folder: folder };
+        let redis = Self { server: Program::start(&mut command, "KILL"), port, _folder: folder };
         for _ in 0..300 {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return redis;
@@ -53,11 +52,6 @@ fn facts_of(info: &str) -> Facts {
     let mut facts = Facts::default();
     info_facts(&Info::read(info), &mut facts);
     facts
-}
-
-#[test]
-fn the_example_is_valid_and_all_options_are_documented() {
-    check_example_and_options(&KIND);
 }
 
 #[test]
@@ -207,19 +201,10 @@ async fn a_stopped_server_refuses() {
 
 #[tokio::test]
 async fn a_server_of_another_kind_is_told_apart() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
-    let port = listener.local_addr().expect("address").port();
-    let server = tokio::spawn(async move {
-        loop {
-            let (mut stream, _) = listener.accept().await.expect("accept");
-            let reply = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-            _ = tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await;
-        }
-    });
-    let error = observe(&*check(&format!("redis://127.0.0.1:{port}"), "")).await.error;
+    let address = stranger().await;
+    let error = observe(&*check(&format!("redis://{address}"), "")).await.error;
     let error = error.expect("an error");
     assert!(error.contains("does not speak as Redis does"), "{error}");
-    server.abort();
 }
 
 #[tokio::test]

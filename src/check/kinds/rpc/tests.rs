@@ -1,7 +1,5 @@
 use super::{KIND, quantity};
-use crate::check::kinds::testing::{
-    a_run, check_example_and_options, facts, free_port, number, observe, parse, problems,
-};
+use crate::check::testing::{facts, free_port, number, observe, parse, problems, run};
 use crate::check::{Check, Run};
 use crate::model::{Fact, Status};
 use axum::Router;
@@ -57,11 +55,6 @@ fn evm(block: u64, method: &str) -> Response {
 
 fn check(url: &str, more: &str) -> Box<dyn Check> {
     parse(&KIND, &format!("url = '{url}'\n{more}")).expect("valid")
-}
-
-#[test]
-fn the_example_is_valid_and_all_options_are_documented() {
-    check_example_and_options(&KIND);
 }
 
 #[test]
@@ -211,7 +204,7 @@ async fn an_evm_node_tells_its_block_its_chain_and_its_peers() {
     assert_eq!(facts.get("syncing"), Some(&Fact::Bool(false)));
     assert_eq!(facts.get("result"), Some(&Fact::from("0x1b4")));
     assert_eq!(facts.get("blocks_behind"), None);
-    let now = a_run().shared.clock.wall().as_millis() as f64 / 1000.0;
+    let now = run().shared.clock.wall().as_millis() as f64 / 1000.0;
     let age = number(&facts, "block_age_seconds");
     assert!((age - (now - 1_438_271_100.0)).abs() < 60.0, "{age}");
 }
@@ -260,7 +253,7 @@ async fn a_reference_that_hangs_does_not_make_the_node_look_bad() {
     let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = hanging.local_addr().expect("address").port();
     let more = format!("chain = 'evm'\nreference = ['http://127.0.0.1:{port}']");
-    let run = Run { timeout: Duration::from_millis(600), ..a_run() };
+    let run = Run { timeout: Duration::from_millis(600), ..run() };
     let check = check(&own, &more);
     let seen = tokio::time::timeout(run.timeout, check.run(&run)).await.expect("in time");
     assert_eq!((seen.error, seen.facts.get("blocks_behind")), (None, None));

@@ -1,24 +1,13 @@
 use super::{KIND, Machine};
 use crate::check::Check;
-use crate::check::kinds::testing::{
-    a_run, check_example_and_options, facts, number, observe, observe_until, parse, problems,
-};
+use crate::check::testing::{check, facts, number, observe, observe_until, problems, run};
 use crate::model::{Fact, Facts, Status};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-fn check(text: &str) -> Box<dyn Check> {
-    parse(&KIND, text).expect("valid")
-}
-
 fn disk(facts: &Facts, path: &str, what: &str) -> f64 {
     let Some(Fact::Json(disks)) = facts.get("disks") else { panic!("no disks in {facts:?}") };
     disks[path][what].as_f64().unwrap_or_else(|| panic!("no {what} of {path} in {disks}"))
-}
-
-#[test]
-fn the_example_is_valid_and_all_options_are_documented() {
-    check_example_and_options(&KIND);
 }
 
 #[test]
@@ -31,7 +20,7 @@ fn problems_of_the_table_are_all_told() {
 
 #[tokio::test]
 async fn this_machine_is_read_with_values_in_range() {
-    let facts = facts(&*check("")).await;
+    let facts = facts(&*check(&KIND, "")).await;
     for name in ["cpu_percent", "memory_used_percent", "swap_used_percent", "disk_used_percent"] {
         let percent = number(&facts, name);
         assert!((0.0..=100.0).contains(&percent), "{name} = {percent}");
@@ -53,7 +42,7 @@ async fn this_machine_is_read_with_values_in_range() {
 
 #[tokio::test]
 async fn a_busy_processor_shows_in_the_use() {
-    let check = check("");
+    let check = check(&KIND, "");
     let busy = std::sync::atomic::AtomicBool::new(true);
     let busy = std::sync::Arc::new(busy);
     let spinner = std::thread::spawn({
@@ -75,7 +64,7 @@ async fn a_busy_processor_shows_in_the_use() {
 
 #[tokio::test]
 async fn the_percentage_of_a_disk_is_that_of_df() {
-    let facts = facts(&*check("disks = ['/']")).await;
+    let facts = facts(&*check(&KIND, "disks = ['/']")).await;
     let df = Command::new("df").args(["--output=pcent", "/"]).output().expect("df");
     let df = String::from_utf8_lossy(&df.stdout);
     let df: f64 =
@@ -88,7 +77,7 @@ async fn the_percentage_of_a_disk_is_that_of_df() {
 async fn a_disk_that_is_not_mounted_is_an_error_beside_the_other_facts() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().display().to_string();
-    let seen = observe(&*check(&format!("disks = ['/', '{path}/']"))).await;
+    let seen = observe(&*check(&KIND, &format!("disks = ['/', '{path}/']"))).await;
     assert_eq!(seen.error, Some(format!("{path}/ is not mounted")));
     assert!(disk(&seen.facts, "/", "used_percent") > 0.0);
     assert!(seen.facts.get("cpu_percent").is_some());
@@ -97,14 +86,14 @@ async fn a_disk_that_is_not_mounted_is_an_error_beside_the_other_facts() {
 #[tokio::test]
 async fn a_named_process_is_counted_and_its_absence_is_down() {
     let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep");
-    let there = check("process = 'sleep'");
+    let there = check(&KIND, "process = 'sleep'");
     let seen = observe(&*there).await;
     assert!(number(&seen.facts, "process_count") >= 1.0);
     assert_eq!(there.sense(&seen).status, Status::Up);
     sleeper.kill().expect("kill");
     sleeper.wait().expect("wait");
 
-    let missing = check("process = 'no-process-has-this'");
+    let missing = check(&KIND, "process = 'no-process-has-this'");
     let seen = observe(&*missing).await;
     assert_eq!(missing.sense(&seen).reasons, ["no process called no-process-has-this runs"]);
 }
@@ -113,9 +102,9 @@ async fn a_named_process_is_counted_and_its_absence_is_down() {
 async fn a_reading_that_hangs_holds_one_thread_only() {
     let machine = Machine { disks: Vec::new(), process: None, kept: Default::default() };
     machine.kept.busy.store(true, Ordering::Release);
-    let seen = machine.run(&a_run()).await;
+    let seen = machine.run(&run()).await;
     let error = seen.error.expect("an error");
     assert_eq!(error, "the reading before still hangs: a disk does not answer");
     machine.kept.busy.store(false, Ordering::Release);
-    assert_eq!(machine.run(&a_run()).await.error, None);
+    assert_eq!(machine.run(&run()).await.error, None);
 }

@@ -1,9 +1,7 @@
 use super::KIND;
-use crate::check::Check;
-use crate::check::support::testing::{
-    Authority, Reply, Server, answer, file, observe, parse, problems,
+use crate::check::testing::{
+    Authority, Reply, Server, answer, ask, check, error, fact, file, problems, run,
 };
-use crate::model::{Fact, Observation};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::net::SocketAddr;
@@ -90,26 +88,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, behaviour: Behaviou
     None
 }
 
-fn check(table: &str) -> Box<dyn Check> {
-    parse(&KIND, table).expect("a valid table")
-}
-
-async fn ask(table: &str) -> Observation {
-    observe(&*check(table)).await
-}
-
-fn fact(observation: &Observation, name: &str) -> serde_json::Value {
-    observation.facts.get(name).map_or(json!("absent"), Fact::to_json)
-}
-
-fn error(observation: &Observation) -> &str {
-    observation.error.as_deref().unwrap_or("no error")
-}
-
 #[tokio::test]
 async fn an_open_socket_that_answers_a_ping_is_well() {
     let server = server(Behaviour::Echo, None).await;
-    let seen = ask(&format!("url = 'ws://{}/a?b=c'", server.address)).await;
+    let seen = ask(&KIND, &format!("url = 'ws://{}/a?b=c'", server.address)).await;
     assert_eq!(error(&seen), "no error");
     for name in ["dns_ms", "connect_ms", "handshake_ms", "pong_ms"] {
         assert!(fact(&seen, name).as_f64().is_some_and(|ms| ms >= 0.0), "{name}");
@@ -123,7 +105,7 @@ async fn an_open_socket_that_answers_a_ping_is_well() {
 async fn the_answer_to_a_message_becomes_facts() {
     let server = server(Behaviour::Echo, None).await;
     let url = format!("url = 'ws://{}'", server.address);
-    let seen = ask(&format!("{url}\nsend = '{{\"a\": 1}}'\nsubprotocol = 'v1'")).await;
+    let seen = ask(&KIND, &format!("{url}\nsend = '{{\"a\": 1}}'\nsubprotocol = 'v1'")).await;
     assert_eq!(error(&seen), "no error");
     assert_eq!(
         (fact(&seen, "message"), fact(&seen, "json")),
@@ -131,22 +113,23 @@ async fn the_answer_to_a_message_becomes_facts() {
     );
     assert!(fact(&seen, "first_message_ms").is_f64());
 
-    let seen = ask(&format!("{url}\nsend = 'hello'")).await;
+    let seen = ask(&KIND, &format!("{url}\nsend = 'hello'")).await;
     assert_eq!((fact(&seen, "message"), fact(&seen, "json")), (json!("hello"), json!(null)));
 }
 
 #[tokio::test]
 async fn a_greeting_is_waited_for_where_the_table_says_so() {
     let server = server(Behaviour::Greet, None).await;
-    let seen = ask(&format!("url = 'ws://{}'\nwait_for_message = true", server.address)).await;
+    let seen =
+        ask(&KIND, &format!("url = 'ws://{}'\nwait_for_message = true", server.address)).await;
     assert_eq!((error(&seen), fact(&seen, "json")), ("no error", json!({"type": "welcome"})));
 }
 
 #[tokio::test]
 async fn a_message_that_never_comes_is_cut_by_the_timeout() {
     let server = server(Behaviour::Echo, None).await;
-    let check = check(&format!("url = 'ws://{}'\nwait_for_message = true", server.address));
-    let run = crate::check::support::testing::run();
+    let check = check(&KIND, &format!("url = 'ws://{}'\nwait_for_message = true", server.address));
+    let run = run();
     let ended = tokio::time::timeout(Duration::from_millis(300), check.run(&run)).await;
     assert!(ended.is_err(), "{ended:?}");
 }
@@ -164,7 +147,7 @@ async fn a_broken_server_is_told_in_plain_words() {
     ] {
         let server = server(behaviour, None).await;
         let address = server.address.to_string();
-        let seen = ask(&format!("url = 'ws://{address}'\nwait_for_message = true")).await;
+        let seen = ask(&KIND, &format!("url = 'ws://{address}'\nwait_for_message = true")).await;
         assert_eq!(error(&seen).replace(&address, "ADDRESS"), expected);
         assert!(fact(&seen, "handshake_ms").is_f64());
     }
@@ -176,7 +159,7 @@ async fn a_refused_upgrade_says_the_status() {
         let line = format!("{status} Whatever");
         let mut server = Server::plain(move |_, _| Reply::Close(answer(&line, "", "no"))).await;
         let url = format!("url = 'ws://{}/feed'", server.address);
-        let seen = ask(&format!("{url}\nheaders = {{ X-Key = 'k' }}")).await;
+        let seen = ask(&KIND, &format!("{url}\nheaders = {{ X-Key = 'k' }}")).await;
         let expected = format!("the server refused the WebSocket with status {status}");
         assert_eq!(error(&seen), expected);
         let request = server.request().to_ascii_lowercase();
@@ -194,12 +177,12 @@ async fn a_secure_socket_is_verified() {
     let tls = TlsAcceptor::from(authority.server("localhost", 2000, 2090));
     let server = server(Behaviour::Echo, Some(tls)).await;
     let url = format!("url = 'wss://localhost:{}'", server.address.port());
-    let seen = ask(&format!("{url}\nca_file = '{}'", ca.path().display())).await;
+    let seen = ask(&KIND, &format!("{url}\nca_file = '{}'", ca.path().display())).await;
     assert_eq!(error(&seen), "no error");
     assert!(fact(&seen, "tls_ms").is_f64() && fact(&seen, "cert_days_left").is_i64());
 
     let stranger = file(&Authority::new().pem);
-    let seen = ask(&format!("{url}\nca_file = '{}'", stranger.path().display())).await;
+    let seen = ask(&KIND, &format!("{url}\nca_file = '{}'", stranger.path().display())).await;
     assert!(error(&seen).starts_with("TLS: certificate is not from an authority"), "{seen:?}");
 }
 
@@ -219,6 +202,6 @@ fn a_wrong_table_is_told_all_at_once() {
 fn debug_output_shows_no_secret() {
     let table = "url = 'wss://ann:hunter2@a.example/hunter2'\nsend = 'hunter2'\n\
                  headers = { X-Token = 'hunter2' }";
-    let shown = format!("{:?}", check(table));
+    let shown = format!("{:?}", check(&KIND, table));
     assert!(shown.contains("a.example") && !shown.contains("hunter2"), "{shown}");
 }

@@ -1,15 +1,7 @@
-//! What the tests of several kinds share: small servers, certificates, and a way to run a check.
+//! Servers that do what a test tells them.
 
-use crate::check::{Check, Kind, Run, Shared};
-use crate::clock::{Clock, System};
-use crate::config::{Interpolator, Problems, Section, SourceFile};
-use crate::model::Observation;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,44 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-
-/// What a run is given, on the machine's clocks.
-pub fn run() -> Run {
-    run_on(Arc::new(System::start()))
-}
-
-/// What a run is given, on `clock`.
-pub fn run_on(clock: Arc<dyn Clock>) -> Run {
-    let shared = Shared::new(clock).expect("what checks share");
-    Run { shared: Arc::new(shared), timeout: Duration::from_secs(10) }
-}
-
-/// Reads the inside of a kind's table; the error is all problems, one a line.
-pub fn parse(kind: &Kind, table: &str) -> Result<Box<dyn Check>, String> {
-    let file = SourceFile::in_memory("a.toml", table);
-    let base = Path::new("/nonexistent");
-    let mut problems = Problems::default();
-    let mut section = Section::root(&file, base, &Interpolator::new(base), &mut problems);
-    let parsed = (kind.parse)(&mut section);
-    section.finish(&mut problems);
-    let lines: Vec<String> = problems.sorted().iter().map(ToString::to_string).collect();
-    if lines.is_empty() { Ok(parsed.expect("a check")) } else { Err(lines.join("\n")) }
-}
-
-/// The problems of a table that is wrong.
-pub fn problems(kind: &Kind, table: &str) -> String {
-    parse(kind, table).expect_err("problems")
-}
-
-/// Runs a check once, in a time that no test reaches unless something hangs.
-pub async fn observe(check: &dyn Check) -> Observation {
-    within(check.run(&run())).await
-}
-
-/// Waits for `future`, but not for ever.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("an end within 10s")
-}
 
 /// What a [`Server`] does with a request.
 #[derive(Debug)]
@@ -140,6 +94,20 @@ impl Server {
     }
 }
 
+/// A server that answers whoever connects as web servers answer what is no HTTP; it ends with the
+/// test's runtime.
+pub async fn stranger() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whoever is gone need not hear it.
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    address
+}
+
 /// An answer with a body.
 pub fn answer(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
@@ -215,69 +183,4 @@ async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<String> {
             return None;
         }
     }
-}
-
-/// A certificate authority of a test's own.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    /// Its certificate, in PEM.
-    pub pem: String,
-}
-
-impl Authority {
-    /// A new one.
-    pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Authorities of one name but different keys would be a case of its own.
-        let name = rcgen::DnValue::Utf8String(rand::random::<u64>().to_string());
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let certificate = params.self_signed(&key).expect("a certificate");
-        Self { pem: certificate.pem(), issuer: Issuer::new(params, key) }
-    }
-
-    /// A server with a certificate for `name` that is valid through the years given.
-    pub fn server(&self, name: &str, from: i32, until: i32) -> Arc<ServerConfig> {
-        let key = KeyPair::generate().expect("a key");
-        let params = params(name, from, until);
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        server_config(&certificate, &key)
-    }
-}
-
-/// A server whose certificate vouches for itself, as `openssl req -x509` makes it, and that
-/// certificate in PEM.
-pub fn self_signed(name: &str, from: i32, until: i32) -> (Arc<ServerConfig>, String) {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = params(name, from, until);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let certificate = params.self_signed(&key).expect("a certificate");
-    (server_config(&certificate, &key), certificate.pem())
-}
-
-/// A temporary file.
-pub fn file(text: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), text).expect("written");
-    file
-}
-
-fn params(name: &str, from: i32, until: i32) -> CertificateParams {
-    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
-    params.not_before = rcgen::date_time_ymd(from, 1, 1);
-    params.not_after = rcgen::date_time_ymd(until, 1, 1);
-    params
-}
-
-fn server_config(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<ServerConfig> {
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("a configuration");
-    Arc::new(config)
 }
