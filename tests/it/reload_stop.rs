@@ -175,3 +175,30 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     assert!(last["detail"].as_str().unwrap().contains("removed"), "{last:#}");
     webhook.inbox.wait_for(1, &["UP one"]).await;
 }
+
+#[tokio::test]
+async fn a_crash_loses_no_resolution_of_an_incident_that_lasted() {
+    let target = Target::start();
+    let webhook = Webhook::start();
+    // The limits look back one second, so that the opening soon lies before that.
+    let channel = channel("ops", &webhook).replace("1000/h", "1000/s");
+    let mut daemon = Setup::new()
+        .tables(&channel)
+        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .start()
+        .await;
+    target.answer(500);
+    webhook.inbox.wait_for(0, &["DOWN shop"]).await;
+    runs(&target, 3).await;
+    webhook.inbox.set(Mood::Hanging);
+    let before = webhook.inbox.attempts();
+    target.answer(200);
+    eventually("the resolution to hang", PATIENCE, async || {
+        (webhook.inbox.attempts() > before).then_some(())
+    })
+    .await;
+    daemon.kill();
+    webhook.inbox.set(Mood::Working);
+    daemon.start_again().await;
+    webhook.inbox.wait_for(1, &["UP shop"]).await;
+}
