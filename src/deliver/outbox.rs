@@ -285,10 +285,14 @@ impl Outbox {
         tokio::pin!(all);
         if tokio::time::timeout(grace, &mut all).await.is_err() {
             cut.cancel();
-            all.await;
+            // What has just been accepted is kept; a store that hangs is not waited for.
+            let _ = tokio::time::timeout(CUT, all).await;
         }
     }
 }
+
+/// How long the tries that are cut off may take to notice.
+const CUT: Duration = Duration::from_secs(1);
 
 const GONE: &str = "the channel is no longer configured";
 

@@ -176,6 +176,14 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     webhook.inbox.wait_for(1, &["UP one"]).await;
 }
 
+/// Puts `new` in the place of `old` in daemon.toml.
+fn rewrite_daemon(daemon: &Daemon, old: &str, new: &str) {
+    let path = daemon.setup().config();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(old), "no {old} in {text}");
+    std::fs::write(&path, text.replace(old, new)).unwrap();
+}
+
 #[tokio::test]
 async fn a_crash_loses_no_resolution_of_an_incident_that_lasted() {
     let target = Target::start();
@@ -203,14 +211,6 @@ async fn a_crash_loses_no_resolution_of_an_incident_that_lasted() {
     webhook.inbox.wait_for(1, &["UP shop"]).await;
 }
 
-/// Puts `new` in the place of `old` in daemon.toml.
-fn rewrite_daemon(daemon: &Daemon, old: &str, new: &str) {
-    let path = daemon.setup().config();
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains(old), "no {old} in {text}");
-    std::fs::write(&path, text.replace(old, new)).unwrap();
-}
-
 #[tokio::test]
 async fn an_incident_that_opens_during_a_reload_is_told() {
     let (one, two) = (Target::start(), Target::start());
@@ -234,6 +234,30 @@ async fn an_incident_that_opens_during_a_reload_is_told() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     two.answer(500);
     after.inbox.wait_for(0, &["DOWN two"]).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_reload_that_is_under_way() {
+    let target = Target::start();
+    let (hanging, other) = (Webhook::start(), Webhook::start());
+    hanging.inbox.set(Mood::Hanging);
+    let old = channel("hanging", &hanging);
+    let mut daemon = Setup::new()
+        .tables(&old)
+        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .start()
+        .await;
+    target.answer(500);
+    eventually("the alert to hang", PATIENCE, async || {
+        (hanging.inbox.attempts() > 0).then_some(())
+    })
+    .await;
+    rewrite_daemon(&daemon, &old, &channel("other", &other));
+    daemon.signal(Signal::HUP);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (status, took) = daemon.stop();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
 }
 
 #[tokio::test]
