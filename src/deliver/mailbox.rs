@@ -109,9 +109,11 @@ impl Mailbox {
             if notice.is_owed() {
                 let due = axis(now, notice.due_at).min(mono(now) + LONGEST_WAIT_MS);
                 let since = axis(now, notice.at).min(mono(now));
+                mailbox.overtake_openings(&notice);
                 mailbox.queue.push(Entry { notice, due, refused_since: None, held_since: since });
             } else if let (NoticeState::Sent, Some(at)) = (notice.state, notice.sent_at) {
-                mailbox.remember(&notice, axis(now, at));
+                // What was sent by a clock that was ahead counts as sent just now, not later.
+                mailbox.remember(&notice, axis(now, at).min(mono(now)));
             }
         }
         mailbox
@@ -129,15 +131,9 @@ impl Mailbox {
 
     /// Takes a new notice, which the store knows already.
     pub fn owe(&mut self, notice: Notice, now: Moment) {
-        let mut changed = Vec::new();
-        if matches!(notice.what, What::Resolved | What::Worsened) {
-            for incident in &notice.incidents {
-                self.cancel_held_openings(&incident.id, &mut changed);
-            }
-        }
+        self.overtake_openings(&notice);
         let at = mono(now);
         self.queue.push(Entry { notice, due: at, refused_since: None, held_since: at });
-        self.unsaved.append(&mut changed);
     }
 
     /// Takes new terms; what was accepted before still counts.
@@ -235,6 +231,17 @@ impl Mailbox {
         if notice.digest.is_none() && counts(notice) {
             self.rate.accept(at);
             self.storm.accept(at);
+        }
+    }
+
+    /// Cancels the openings that `notice` makes old news, where nobody can have heard of them.
+    fn overtake_openings(&mut self, notice: &Notice) {
+        if matches!(notice.what, What::Resolved | What::Worsened) {
+            let mut changed = std::mem::take(&mut self.unsaved);
+            for incident in &notice.incidents {
+                self.cancel_held_openings(&incident.id, &mut changed);
+            }
+            self.unsaved = changed;
         }
     }
 

@@ -331,6 +331,41 @@ fn what_was_owed_before_a_day_off_is_not_given_up_at_the_first_try() {
 }
 
 #[test]
+fn what_was_sent_by_a_clock_ahead_of_time_silences_nothing_for_longer_than_the_limits_last() {
+    let mut world = World::new(2, 600);
+    world.owe(What::Opened, "a");
+    world.owe(What::Opened, "b");
+    world.run(secs(60), ok);
+    world.now.wall = Timestamp::from_millis(START - 365 * 86_400_000);
+    world.restart();
+    world.owe(What::Opened, "a");
+    world.owe(What::Opened, "c");
+    world.run(secs(3700), ok);
+    let words = world.words();
+    assert!(words.iter().filter(|word| word.contains('c')).count() == 1, "{words:?}");
+    assert!(words.iter().filter(|word| word.contains('a')).count() == 2, "{words:?}");
+}
+
+#[test]
+fn a_crash_right_after_a_resolution_sends_no_stale_opening() {
+    let mut world = World::new(10, 600);
+    world.owe(What::Opened, "a");
+    world.run(secs(1), ok);
+    let opening = world.owe(What::Opened, "a:2");
+    world.run(secs(1), ok);
+    assert_eq!(world.held(&opening), Some(HeldBecause::Cooldown));
+    // The store has the resolution; the mailbox has not heard of it.
+    let before = world.store.clone();
+    let resolution = world.owe(What::Resolved, "a:2");
+    world.store.extend(before);
+    world.restart();
+    world.run(secs(900), ok);
+    assert_eq!(world.words(), ["opened a"]);
+    assert_eq!(world.store[&opening].state, NoticeState::Cancelled);
+    assert_eq!(world.store[&resolution].state, NoticeState::Cancelled);
+}
+
+#[test]
 fn no_wish_to_wait_silences_a_channel_for_more_than_a_day() {
     let mut world = World::new(10, 0);
     world.owe(What::Opened, "a");
