@@ -152,7 +152,8 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         (writer, task, outbox)
     };
     let channels = channel_names(&plan);
-    outbox.open(destinations(&mut plan), &saved.notices).await;
+    let leftovers = outbox.open(destinations(&mut plan), &saved.notices);
+    outbox.close(leftovers).await;
 
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
     let board = Arc::new(Board::default());
@@ -227,6 +228,9 @@ impl Running {
     /// Reads the configuration again. A good one takes the place of the old one; checks that did
     /// not change keep their state and their timing. A bad one changes nothing.
     ///
+    /// It may take as long as a try in flight to a channel that is removed. If the future is
+    /// dropped, only [`Running::stop`] should follow.
+    ///
     /// # Errors
     /// The problems of a bad configuration.
     pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
@@ -264,7 +268,8 @@ impl Running {
         refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
-        self.outbox.open(destinations(&mut plan), &past).await;
+        // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
+        let leftovers = self.outbox.open(destinations(&mut plan), &past);
         let (done, answer) = oneshot::channel();
         let event = Event::Reload {
             tasks: tasks.values().cloned().collect(),
@@ -280,6 +285,7 @@ impl Running {
         self.tasks = tasks;
         own(&self.events, monitor::CONFIG, None).await;
         tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
+        self.outbox.close(leftovers).await;
         Ok(())
     }
 

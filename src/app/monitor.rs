@@ -197,8 +197,9 @@ impl Monitor {
         self.parts.board.put(view(watched, shown, finished.next_run));
         // A steady check's state differs in its last run only, which the results tell as well.
         let steady = CheckState { last_run: before.last_run, ..watched.state.clone() } == before;
-        let state =
-            (!steady || before.last_run.is_none()).then(|| (name.clone(), watched.state.clone()));
+        // A change is written together with its notices, or a crash in between would lose them.
+        let apart = change.is_none() && (!steady || before.last_run.is_none());
+        let state = apart.then(|| (name.clone(), watched.state.clone()));
         let result = RunResult::new(name.clone(), finished.judgement);
         self.parts.writer.record(result, state);
         if let Some(change) = change {
@@ -348,9 +349,8 @@ impl Monitor {
         if state.incident.as_ref().is_some_and(|incident| incident.kind != kind) {
             let why = "the check is of another kind now";
             if let Some(change) = incident::withdraw(&mut state, now, why) {
-                let fresh = CheckState::new(now);
-                self.carry_out(&name, std::mem::replace(&mut state, fresh.clone()), change);
-                state = fresh;
+                state = CheckState::new(now);
+                self.carry_out(&name, state.clone(), change);
             }
         }
         let labels = Arc::new(task.planned.policy.labels.clone());

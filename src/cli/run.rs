@@ -6,7 +6,11 @@ use crate::config::{Level, Problem};
 use clap::Args;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The end comes within ten seconds, also where every part takes all the time that it may.
+const STOP_WITHIN: Duration = Duration::from_millis(9_500);
 
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -20,7 +24,10 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log::start(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(daemon(&args.config.config))
+    let exit = runtime.block_on(daemon(&args.config.config));
+    // A name server that hangs would hold up the end of the process: nobody waits for its answer.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn daemon(path: &Path) -> anyhow::Result<Exit> {
@@ -41,15 +48,20 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                if let Err(problems) = running.reload().await {
+            _ = hangup.recv() => tokio::select! {
+                // A reload may take a while, and nobody who stops should wait for it.
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                reloaded = running.reload() => if let Err(problems) = reloaded {
                     problems.iter().for_each(report);
                     tracing::error!("the new configuration cannot be used; the old one goes on");
-                }
-            }
+                },
+            },
         }
     }
-    running.stop().await;
+    if tokio::time::timeout(STOP_WITHIN, running.stop()).await.is_err() {
+        tracing::error!("a part of the daemon did not stop in time; what is owed stays so");
+    }
     Ok(Exit::Fine)
 }
 

@@ -44,7 +44,8 @@ pub struct Mailbox {
 struct Entry {
     notice: Notice,
     due: i64,
-    owed_since: i64,
+    /// When the channel first refused it, since the start.
+    refused_since: Option<i64>,
     held_since: i64,
 }
 
@@ -73,8 +74,10 @@ pub fn mono(now: Moment) -> i64 {
 const STORM: (u32, Duration) = (10, Duration::from_secs(10));
 /// How long a digest gathers after the first notice was held, where a slot is free before.
 const GATHER_MS: i64 = 10_000;
-/// After so long without an acceptance a notice is given up.
+/// After so long of refusals a notice is given up.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
+/// The longest wait that a channel is granted.
+const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
 /// Retries that the store remembers as due later than this are tried by then all the same.
 const LONGEST_WAIT_MS: i64 = 360_000;
 
@@ -106,9 +109,11 @@ impl Mailbox {
             if notice.is_owed() {
                 let due = axis(now, notice.due_at).min(mono(now) + LONGEST_WAIT_MS);
                 let since = axis(now, notice.at).min(mono(now));
-                mailbox.queue.push(Entry { notice, due, owed_since: since, held_since: since });
+                mailbox.overtake_openings(&notice);
+                mailbox.queue.push(Entry { notice, due, refused_since: None, held_since: since });
             } else if let (NoticeState::Sent, Some(at)) = (notice.state, notice.sent_at) {
-                mailbox.remember(&notice, axis(now, at));
+                // What was sent by a clock that was ahead counts as sent just now, not later.
+                mailbox.remember(&notice, axis(now, at).min(mono(now)));
             }
         }
         mailbox
@@ -121,15 +126,9 @@ impl Mailbox {
 
     /// Takes a new notice, which the store knows already.
     pub fn owe(&mut self, notice: Notice, now: Moment) {
-        let mut changed = Vec::new();
-        if matches!(notice.what, What::Resolved | What::Worsened) {
-            for incident in &notice.incidents {
-                self.cancel_held_openings(&incident.id, &mut changed);
-            }
-        }
+        self.overtake_openings(&notice);
         let at = mono(now);
-        self.queue.push(Entry { notice, due: at, owed_since: at, held_since: at });
-        self.unsaved.append(&mut changed);
+        self.queue.push(Entry { notice, due: at, refused_since: None, held_since: at });
     }
 
     /// Takes new terms; what was accepted before still counts.
@@ -177,8 +176,9 @@ impl Mailbox {
                 self.refused(index, why)
             }
             Outcome::Retry { after, why } => {
-                let owed_for = at - self.queue[index].owed_since;
-                if owed_for >= GIVE_UP_MS {
+                // What was held, or what lay there while the daemon was away, was not tried.
+                let tried_for = at - *self.queue[index].refused_since.get_or_insert(at);
+                if tried_for >= GIVE_UP_MS {
                     let why = format!("given up after 24 hours; the last answer was: {why}");
                     return self.refused(index, why);
                 }
@@ -187,7 +187,8 @@ impl Mailbox {
                 }
                 self.failures = self.failures.saturating_add(1);
                 let entry = &mut self.queue[index];
-                let age = Duration::from_millis(u64::try_from(owed_for).unwrap_or(0));
+                let age = Duration::from_millis(u64::try_from(tried_for).unwrap_or(0));
+                let after = after.map(|after| after.min(LONGEST_WISH));
                 let own = backoff::wait(entry.notice.attempts, age, jitter);
                 entry.due = at + millis(own.max(after.unwrap_or_default()));
                 entry.notice.due_at = now.wall.after(own);
@@ -225,6 +226,17 @@ impl Mailbox {
         if notice.digest.is_none() && counts(notice) {
             self.rate.accept(at);
             self.storm.accept(at);
+        }
+    }
+
+    /// Cancels the openings that `notice` makes old news, where nobody can have heard of them.
+    fn overtake_openings(&mut self, notice: &Notice) {
+        if matches!(notice.what, What::Resolved | What::Worsened) {
+            let mut changed = std::mem::take(&mut self.unsaved);
+            for incident in &notice.incidents {
+                self.cancel_held_openings(&incident.id, &mut changed);
+            }
+            self.unsaved = changed;
         }
     }
 
@@ -380,7 +392,7 @@ impl Mailbox {
         let digest = Notice::new(id, What::Digest, channel, recipient, incidents, now.wall);
         changed.push(digest.clone());
         let at = mono(now);
-        self.queue.push(Entry { notice: digest, due: at, owed_since: at, held_since: at });
+        self.queue.push(Entry { notice: digest, due: at, refused_since: None, held_since: at });
     }
 
     /// The notice that goes now. While the channel fails, only its head knocks, so that all goes in

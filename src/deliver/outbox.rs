@@ -102,6 +102,16 @@ pub struct DeskStats {
     pub rejected: u64,
 }
 
+/// What [`Outbox::open`] found and did not want.
+#[derive(Debug)]
+#[must_use]
+pub struct Leftovers {
+    /// Mailboxes, by channel and recipient.
+    mailboxes: Vec<(Name, String)>,
+    /// What the store remembers as owed to a mailbox that there is none of.
+    orphans: Vec<Notice>,
+}
+
 impl Outbox {
     /// An outbox without mailboxes; [`Outbox::open`] gives it some.
     pub fn new(clock: Arc<dyn Clock>, net: Net, ledger: Arc<dyn Ledger>) -> Self {
@@ -115,12 +125,12 @@ impl Outbox {
         }
     }
 
-    /// Opens a mailbox for each recipient of `destinations`, and closes those of others.
+    /// Opens a mailbox for each recipient of `destinations`. Gives what there is of others, which
+    /// stays as it is until [`Outbox::close`]: by then nobody should send anything there any more.
     ///
-    /// One that is open already goes on with the new settings. A new one starts with what `past`
-    /// holds for it: the notices that the store remembers. What is owed to a closed one is
-    /// cancelled, and says so.
-    pub async fn open(&self, destinations: Vec<Destination>, past: &[Notice]) {
+    /// A mailbox that is open already goes on with the new settings. A new one starts with what
+    /// `past` holds for it: the notices that the store remembers.
+    pub fn open(&self, destinations: Vec<Destination>, past: &[Notice]) -> Leftovers {
         let mut wanted = HashMap::new();
         for destination in destinations {
             let destination = Arc::new(destination);
@@ -129,36 +139,8 @@ impl Outbox {
                 wanted.insert(key, Arc::clone(&destination));
             }
         }
-        let closed = self.swap_desks(&wanted, past);
-        let mut orphans: Vec<Notice> = past
-            .iter()
-            .filter(|notice| notice.is_owed())
-            .filter(|notice| {
-                !wanted.contains_key(&(notice.channel.clone(), notice.recipient.clone()))
-            })
-            .cloned()
-            .map(cancelled)
-            .collect();
-        for desk in closed {
-            desk.gone.cancel();
-            // The try in flight ends by the channel's timeout, and its outcome is still kept.
-            if desk.worker.await.is_err() {
-                tracing::error!("the worker of a removed channel ended badly");
-            }
-            orphans.extend(lock(&desk.shared.mailbox).close(GONE));
-        }
-        if !orphans.is_empty() {
-            self.ledger.keep(orphans).await;
-        }
-    }
-
-    fn swap_desks(
-        &self,
-        wanted: &HashMap<(Name, String), Arc<Destination>>,
-        past: &[Notice],
-    ) -> Vec<Desk> {
         let mut desks = lock(&self.desks);
-        for (key, destination) in wanted {
+        for (key, destination) in &wanted {
             if let Some(desk) = desks.get(key) {
                 lock(&desk.shared.mailbox).set_terms(destination.terms);
                 *lock(&desk.shared.destination) = Arc::clone(destination);
@@ -168,9 +150,42 @@ impl Outbox {
                 desks.insert(key.clone(), desk);
             }
         }
-        let gone: Vec<(Name, String)> =
-            desks.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
-        gone.iter().filter_map(|key| desks.remove(key)).collect()
+        // What is owed to a mailbox that is to be closed is known best by itself.
+        let orphans = past
+            .iter()
+            .filter(|notice| notice.is_owed())
+            .filter(|notice| {
+                !desks.contains_key(&(notice.channel.clone(), notice.recipient.clone()))
+            })
+            .cloned()
+            .collect();
+        let mailboxes = desks.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        Leftovers { mailboxes, orphans }
+    }
+
+    /// Closes mailboxes that are no longer wanted. What is owed to them is cancelled, and says so.
+    ///
+    /// It waits for the tries in flight there, each of which ends by the timeout of its channel:
+    /// their outcomes are still kept. If the future is dropped, the next start cancels the rest.
+    pub async fn close(&self, leftovers: Leftovers) {
+        let closed: Vec<Desk> = {
+            let mut desks = lock(&self.desks);
+            leftovers.mailboxes.iter().filter_map(|key| desks.remove(key)).collect()
+        };
+        for desk in &closed {
+            desk.gone.cancel();
+        }
+        let mut orphans: Vec<Notice> = leftovers.orphans.into_iter().map(cancelled).collect();
+        for desk in closed {
+            if desk.worker.await.is_err() {
+                tracing::error!("the worker of a removed channel ended badly");
+            }
+            orphans.extend(lock(&desk.shared.mailbox).close(GONE));
+        }
+        if !orphans.is_empty() {
+            warn_cancelled(&orphans);
+            self.ledger.keep(orphans).await;
+        }
     }
 
     fn start_desk(&self, recipient: &str, destination: Arc<Destination>, past: &[Notice]) -> Desk {
@@ -222,15 +237,25 @@ impl Outbox {
 
     /// Takes notices that the store knows already.
     pub fn owe(&self, notices: Vec<Notice>) {
+        let mut nobodys = Vec::new();
         let desks = lock(&self.desks);
         for notice in notices {
             let key = (notice.channel.clone(), notice.recipient.clone());
-            // A reload may have closed the mailbox since the notice came to be owed: it cancelled
-            // what the store remembered, and there is nobody left to tell.
-            if let Some(desk) = desks.get(&key) {
-                lock(&desk.shared.mailbox).owe(notice, self.clock.now());
-                desk.shared.wake.notify_one();
+            match desks.get(&key) {
+                Some(desk) => {
+                    lock(&desk.shared.mailbox).owe(notice, self.clock.now());
+                    desk.shared.wake.notify_one();
+                }
+                // Somebody heard of an incident by a channel that a reload has removed since.
+                None => nobodys.push(cancelled(notice)),
             }
+        }
+        drop(desks);
+        // Once it stops there are no mailboxes, and what is owed stays so until the next start.
+        if !nobodys.is_empty() && !self.stop.is_cancelled() {
+            warn_cancelled(&nobodys);
+            let ledger = Arc::clone(&self.ledger);
+            tokio::spawn(async move { ledger.keep(nobodys).await });
         }
     }
 
@@ -260,10 +285,14 @@ impl Outbox {
         tokio::pin!(all);
         if tokio::time::timeout(grace, &mut all).await.is_err() {
             cut.cancel();
-            all.await;
+            // What has just been accepted is kept; a store that hangs is not waited for.
+            let _ = tokio::time::timeout(CUT, all).await;
         }
     }
 }
+
+/// How long the tries that are cut off may take to notice.
+const CUT: Duration = Duration::from_secs(1);
 
 const GONE: &str = "the channel is no longer configured";
 
@@ -272,6 +301,12 @@ fn cancelled(mut notice: Notice) -> Notice {
     notice.held_because = None;
     notice.last_error = Some(GONE.to_owned());
     notice
+}
+
+fn warn_cancelled(notices: &[Notice]) {
+    for Notice { id, channel, what, .. } in notices {
+        tracing::warn!(%channel, notice = %id, %what, "notice cancelled: {GONE}");
+    }
 }
 
 struct Worker {

@@ -278,6 +278,7 @@ async fn filters_give_what_they_name_newest_first(store: &dyn Store) {
 async fn a_start_learns_of_every_notice_that_still_matters(store: &dyn Store) {
     let over = incident("over", "a", 1, Some(2));
     let open = incident("open", "b", 1, None);
+    let settled = incident("settled", "c", 1, Some(2));
     let both = [over.clone(), open.clone()];
     let about_over = |id: &str, state, seconds| notice(id, &both[..1], state, seconds);
     let notices = vec![
@@ -288,12 +289,23 @@ async fn a_start_learns_of_every_notice_that_still_matters(store: &dyn Store) {
         about_over("held", NoticeState::Held, 3),
         notice("open and rejected", &both[1..], NoticeState::Rejected, 2),
         notice("a digest about both", &both, NoticeState::Sent, 1),
+        notice("sent about something settled", from_ref(&settled), NoticeState::Sent, 1),
     ];
-    let incidents = both.to_vec();
+    let incidents = vec![over, open, settled];
     store.commit(&Batch { incidents, notices, ..Batch::default() }).await.unwrap();
     let ids: Vec<String> =
         store.load(at(10)).await.unwrap().notices.into_iter().map(|notice| notice.id).collect();
-    let expected = ["a digest about both", "open and rejected", "held", "pending", "sent lately"];
+    // Something is owed about an incident that is over, so that all that was sent about it tells
+    // who should hear of its end.
+    let expected = [
+        "a digest about both",
+        "open and rejected",
+        "held",
+        "pending",
+        "sent long ago",
+        "sent lately",
+        "cancelled",
+    ];
     assert_eq!(ids, expected);
 }
 

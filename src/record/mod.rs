@@ -29,7 +29,8 @@ pub trait Store: Send + Sync + Debug {
     async fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
 
     /// What the daemon needs in order to go on where it was: every check's state, and the notices
-    /// that are still owed, were sent at or after `since`, or are about an incident that is open.
+    /// that are still owed, were sent at or after `since`, or are about an incident that is open
+    /// or that something is still owed about: a resolution goes to whoever heard the opening.
     async fn load(&self, since: Timestamp) -> Result<Saved, StoreError>;
 
     /// The results of a check, newest first.

@@ -159,3 +159,115 @@ async fn a_bad_reload_keeps_the_old_plan_and_a_good_one_keeps_the_state() {
     assert!(last["detail"].as_str().unwrap().contains("removed"), "{last:#}");
     webhook.inbox.wait_for(1, &["CLOSED one", "the check was removed"]).await;
 }
+
+/// Puts `new` in the place of `old` in daemon.toml.
+fn rewrite_daemon(daemon: &Daemon, old: &str, new: &str) {
+    let path = daemon.setup().config();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(old), "no {old} in {text}");
+    std::fs::write(&path, text.replace(old, new)).unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_loses_no_resolution_of_an_incident_that_lasted() {
+    let target = Target::start();
+    let webhook = Webhook::start();
+    // The limits look back one second, so that the opening soon lies before that.
+    let channel = channel("ops", &webhook).replace("1000/h", "1000/s");
+    let mut daemon = Setup::new()
+        .tables(&channel)
+        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .start()
+        .await;
+    target.answer(500);
+    webhook.inbox.wait_for(0, &["DOWN shop"]).await;
+    runs(&target, 3).await;
+    webhook.inbox.set(Mood::Hanging);
+    let before = webhook.inbox.attempts();
+    target.answer(200);
+    eventually("the resolution to hang", PATIENCE, async || {
+        (webhook.inbox.attempts() > before).then_some(())
+    })
+    .await;
+    daemon.kill();
+    webhook.inbox.set(Mood::Working);
+    daemon.start_again().await;
+    webhook.inbox.wait_for(1, &["UP shop"]).await;
+}
+
+#[tokio::test]
+async fn an_incident_that_opens_during_a_reload_is_told() {
+    let (one, two) = (Target::start(), Target::start());
+    let (before, after) = (Webhook::start(), Webhook::start());
+    before.inbox.set(Mood::Hanging);
+    let old = channel("before", &before);
+    let daemon = Setup::new()
+        .tables(&format!("{old}[[route]]\nto = [\"before\"]\n"))
+        .checks("one.toml", &check("one", "confirm_after = 1", &one))
+        .checks("two.toml", &check("two", "confirm_after = 1", &two))
+        .start()
+        .await;
+    daemon.wait_for_status("two", "up").await;
+    one.answer(500);
+    eventually("the alert to hang", PATIENCE, async || (before.inbox.attempts() > 0).then_some(()))
+        .await;
+    // The old channel is replaced while a try of it is in flight, which takes a minute to end.
+    rewrite_daemon(&daemon, &old, &channel("after", &after));
+    rewrite_daemon(&daemon, "to = [\"before\"]", "to = [\"after\"]");
+    daemon.signal(Signal::HUP);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    two.answer(500);
+    after.inbox.wait_for(0, &["DOWN two"]).await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_reload_that_is_under_way() {
+    let target = Target::start();
+    let (hanging, other) = (Webhook::start(), Webhook::start());
+    hanging.inbox.set(Mood::Hanging);
+    let old = channel("hanging", &hanging);
+    let mut daemon = Setup::new()
+        .tables(&old)
+        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .start()
+        .await;
+    target.answer(500);
+    eventually("the alert to hang", PATIENCE, async || {
+        (hanging.inbox.attempts() > 0).then_some(())
+    })
+    .await;
+    rewrite_daemon(&daemon, &old, &channel("other", &other));
+    daemon.signal(Signal::HUP);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (status, took) = daemon.stop();
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+}
+
+#[tokio::test]
+async fn nothing_stays_owed_to_a_channel_that_is_gone() {
+    let target = Target::start();
+    let (kept, gone) = (Webhook::start(), Webhook::start());
+    let old = channel("gone", &gone);
+    let daemon = Setup::new()
+        .tables(&channel("kept", &kept))
+        .tables(&old)
+        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .start()
+        .await;
+    target.answer(500);
+    gone.inbox.wait_for(0, &["DOWN shop"]).await;
+    kept.inbox.wait_for(0, &["DOWN shop"]).await;
+    rewrite_daemon(&daemon, &old, "");
+    reload(&daemon, "configuration reloaded").await;
+    target.answer(200);
+    kept.inbox.wait_for(1, &["UP shop"]).await;
+    eventually("nothing to be owed", Duration::from_secs(5), async || {
+        let notices = daemon.notices().await;
+        notices.iter().all(|notice| notice["state"] != "pending").then_some(())
+    })
+    .await;
+    let cancelled = daemon.list("/api/v1/notices?state=cancelled").await;
+    assert_eq!((cancelled.len(), &cancelled[0]["channel"]), (1, &"gone".into()), "{cancelled:#?}");
+    assert!(cancelled[0]["last_error"].as_str().unwrap().contains("configured"), "{cancelled:#?}");
+}

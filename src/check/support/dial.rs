@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
@@ -281,7 +282,7 @@ async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
         }
         Host::Domain(name) => name,
     };
-    let found = tokio::net::lookup_host((name.as_str(), target.port)).await;
+    let found = ask_resolver(name.clone(), target.port).await;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found.map_err(|error| explain_look_up(&error, name))? {
         if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
@@ -292,6 +293,21 @@ async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
         return Err(format!("DNS: {name} has no address"));
     }
     Ok(addresses)
+}
+
+/// Look-ups at one time. The system's resolver holds a thread for as long as it asks, also after
+/// the check has given up, and others need threads of the same pool.
+static LOOK_UPS: Semaphore = Semaphore::const_new(256);
+
+async fn ask_resolver(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    // The semaphore is never closed.
+    let permit = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
+    let asking = tokio::spawn(async move {
+        let found = tokio::net::lookup_host((name, port)).await;
+        drop(permit);
+        found.map(Vec::from_iter)
+    });
+    asking.await.map_err(io::Error::other)?
 }
 
 async fn connect_any(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), String> {

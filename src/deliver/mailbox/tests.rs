@@ -11,7 +11,7 @@ const START: i64 = 1_800_000_000_000;
 fn incident(id: &str) -> Incident {
     Incident {
         id: id.to_owned(),
-        check: format!("check-{id}").into(),
+        check: format!("check-{}", id.split(':').next().unwrap_or_default()).into(),
         kind: "http".to_owned(),
         status: Status::Down,
         severity: Severity::Critical,
@@ -276,6 +276,88 @@ fn a_storm_comes_as_one_digest() {
     world.run(secs(30), ok);
     assert_eq!(world.arrived.len(), 11);
     assert_eq!(world.arrived[10].1.incidents.len(), 990);
+}
+
+#[test]
+fn what_was_held_for_long_is_retried_as_eagerly_as_anything_else() {
+    let mut world = World::new(10, 1800);
+    world.owe(What::Opened, "a");
+    world.run(secs(1), ok);
+    world.owe(What::Opened, "a");
+    world.run(secs(1799), ok);
+    assert_eq!(world.words().len(), 1);
+    world.turn(fail);
+    world.run(secs(5), ok);
+    assert_eq!(world.words(), ["opened a", "opened a"]);
+}
+
+#[test]
+fn what_was_held_for_a_day_is_not_given_up_at_its_first_try() {
+    let mut world = World::new(10, 90_000);
+    world.owe(What::Opened, "a");
+    world.run(secs(1), ok);
+    let second = world.owe(What::Opened, "a");
+    world.run(secs(89_999), ok);
+    world.turn(fail);
+    assert_eq!(world.store[&second].state, NoticeState::Pending);
+    world.run(secs(5), ok);
+    assert_eq!(world.words(), ["opened a", "opened a"]);
+}
+
+#[test]
+fn what_was_owed_before_a_day_off_is_not_given_up_at_the_first_try() {
+    let mut world = World::new(10, 0);
+    let id = world.owe(What::Opened, "a");
+    world.turn(fail);
+    world.pass(secs(2 * 86_400));
+    world.restart();
+    world.turn(fail);
+    assert_eq!(world.store[&id].state, NoticeState::Pending);
+    world.run(secs(60), ok);
+    assert_eq!(world.words(), ["opened a"]);
+}
+
+#[test]
+fn what_was_sent_by_a_clock_ahead_of_time_silences_nothing_for_longer_than_the_limits_last() {
+    let mut world = World::new(2, 600);
+    world.owe(What::Opened, "a");
+    world.owe(What::Opened, "b");
+    world.run(secs(60), ok);
+    world.now.wall = Timestamp::from_millis(START - 365 * 86_400_000);
+    world.restart();
+    world.owe(What::Opened, "a");
+    world.owe(What::Opened, "c");
+    world.run(secs(3700), ok);
+    let words = world.words();
+    assert!(words.iter().filter(|word| word.contains('c')).count() == 1, "{words:?}");
+    assert!(words.iter().filter(|word| word.contains('a')).count() == 2, "{words:?}");
+}
+
+#[test]
+fn a_crash_right_after_a_resolution_sends_no_stale_opening() {
+    let mut world = World::new(10, 600);
+    world.owe(What::Opened, "a");
+    world.run(secs(1), ok);
+    let opening = world.owe(What::Opened, "a:2");
+    world.run(secs(1), ok);
+    assert_eq!(world.held(&opening), Some(HeldBecause::Cooldown));
+    // The store has the resolution; the mailbox has not heard of it.
+    let before = world.store.clone();
+    let resolution = world.owe(What::Resolved, "a:2");
+    world.store.extend(before);
+    world.restart();
+    world.run(secs(900), ok);
+    assert_eq!(world.words(), ["opened a"]);
+    assert_eq!(world.store[&opening].state, NoticeState::Cancelled);
+    assert_eq!(world.store[&resolution].state, NoticeState::Cancelled);
+}
+
+#[test]
+fn no_wish_to_wait_silences_a_channel_for_more_than_a_day() {
+    let mut world = World::new(10, 0);
+    world.owe(What::Opened, "a");
+    world.turn(|_| Outcome::Retry { after: Some(Duration::MAX), why: "429".to_owned() });
+    assert!(matches!(world.turn(ok), Next::Wait(until) if until <= 86_400_000));
 }
 
 /// What may happen to a mailbox.

@@ -53,10 +53,15 @@ impl SecretUrl {
         let url = &self.0;
         let segments = url.path_segments().into_iter().flatten();
         let queries = url.query_pairs().map(|(_, value)| value.into_owned());
+        // A server that quotes what it was asked for quotes it as it was written.
+        let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
+        let written =
+            pairs.filter_map(|pair| pair.split_once('=')).map(|(_, value)| value.to_owned());
         let parts = [url.path().to_owned(), url.username().to_owned()]
             .into_iter()
             .chain(segments.map(str::to_owned))
             .chain(queries)
+            .chain(written)
             .filter(|part| part.len() >= SECRET_PART)
             .chain(url.password().map(str::to_owned))
             .chain([url.as_str().to_owned()]);
@@ -92,5 +97,8 @@ mod tests {
         let said = format!("no such hook: {} or abcdefghijklmnop", url.expose());
         assert_eq!(veil.clean(&said), "no such hook: [secret] or [secret]");
         assert_eq!(veil.clean("key 0123456789abcdef"), "key [secret]");
+        let url = SecretUrl::new("https://hooks.example/?sig=abc%2Fdef%2Bghi%3D".parse().unwrap());
+        let said = "cannot POST /?sig=abc%2Fdef%2Bghi%3D";
+        assert_eq!(Veil::over(url.secrets()).clean(said), "cannot POST /?sig=[secret]");
     }
 }

@@ -26,11 +26,17 @@ pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved
              UNION SELECT id FROM notices WHERE sent_at >= ? \
              UNION SELECT n.notice_id FROM incidents i \
                  JOIN notice_incidents n ON n.incident_id = i.id WHERE i.resolved_at IS NULL \
+             UNION SELECT told.notice_id FROM notices n \
+                 JOIN notice_incidents owed ON owed.notice_id = n.id \
+                 JOIN notice_incidents told ON told.incident_id = owed.incident_id \
+                 WHERE n.state IN (?, ?) \
          ) ORDER BY at, id",
     )
     .bind(NoticeState::Pending.as_str())
     .bind(NoticeState::Held.as_str())
     .bind(since.as_millis())
+    .bind(NoticeState::Pending.as_str())
+    .bind(NoticeState::Held.as_str())
     .fetch_all(readers)
     .await?;
     for (id, body) in notices {
