@@ -173,10 +173,10 @@ async fn a_crash_loses_no_resolution_of_an_incident_that_lasted() {
     let target = Target::start();
     let webhook = Webhook::start();
     // The limits look back one second, so that the opening soon lies before that.
-    let channel = channel("ops", &webhook).replace("1000/h", "1000/s");
+    let channel = webhook.channel("ops", CHANNEL).replace("1000/h", "1000/s");
     let mut daemon = Setup::new()
         .tables(&channel)
-        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .checks("shop.toml", &target.check("shop", "confirm_after = 1"))
         .start()
         .await;
     target.answer(500);
@@ -200,11 +200,11 @@ async fn an_incident_that_opens_during_a_reload_is_told() {
     let (one, two) = (Target::start(), Target::start());
     let (before, after) = (Webhook::start(), Webhook::start());
     before.inbox.set(Mood::Hanging);
-    let old = channel("before", &before);
+    let old = before.channel("before", CHANNEL);
     let daemon = Setup::new()
         .tables(&format!("{old}[[route]]\nto = [\"before\"]\n"))
-        .checks("one.toml", &check("one", "confirm_after = 1", &one))
-        .checks("two.toml", &check("two", "confirm_after = 1", &two))
+        .checks("one.toml", &one.check("one", "confirm_after = 1"))
+        .checks("two.toml", &two.check("two", "confirm_after = 1"))
         .start()
         .await;
     daemon.wait_for_status("two", "up").await;
@@ -212,7 +212,7 @@ async fn an_incident_that_opens_during_a_reload_is_told() {
     eventually("the alert to hang", PATIENCE, async || (before.inbox.attempts() > 0).then_some(()))
         .await;
     // The old channel is replaced while a try of it is in flight, which takes a minute to end.
-    rewrite_daemon(&daemon, &old, &channel("after", &after));
+    rewrite_daemon(&daemon, &old, &after.channel("after", CHANNEL));
     rewrite_daemon(&daemon, "to = [\"before\"]", "to = [\"after\"]");
     daemon.signal(Signal::HUP);
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -225,10 +225,10 @@ async fn sigterm_ends_a_reload_that_is_under_way() {
     let target = Target::start();
     let (hanging, other) = (Webhook::start(), Webhook::start());
     hanging.inbox.set(Mood::Hanging);
-    let old = channel("hanging", &hanging);
+    let old = hanging.channel("hanging", CHANNEL);
     let mut daemon = Setup::new()
         .tables(&old)
-        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .checks("shop.toml", &target.check("shop", "confirm_after = 1"))
         .start()
         .await;
     target.answer(500);
@@ -236,7 +236,7 @@ async fn sigterm_ends_a_reload_that_is_under_way() {
         (hanging.inbox.attempts() > 0).then_some(())
     })
     .await;
-    rewrite_daemon(&daemon, &old, &channel("other", &other));
+    rewrite_daemon(&daemon, &old, &other.channel("other", CHANNEL));
     daemon.signal(Signal::HUP);
     tokio::time::sleep(Duration::from_millis(500)).await;
     let (status, took) = daemon.stop();
@@ -248,11 +248,11 @@ async fn sigterm_ends_a_reload_that_is_under_way() {
 async fn nothing_stays_owed_to_a_channel_that_is_gone() {
     let target = Target::start();
     let (kept, gone) = (Webhook::start(), Webhook::start());
-    let old = channel("gone", &gone);
+    let old = gone.channel("gone", CHANNEL);
     let daemon = Setup::new()
-        .tables(&channel("kept", &kept))
+        .tables(&kept.channel("kept", CHANNEL))
         .tables(&old)
-        .checks("shop.toml", &check("shop", "confirm_after = 1", &target))
+        .checks("shop.toml", &target.check("shop", "confirm_after = 1"))
         .start()
         .await;
     target.answer(500);
