@@ -23,6 +23,7 @@ use crate::serve::{self, Api, Settings};
 use arc_swap::ArcSwap;
 use chrono_tz::Tz;
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -57,6 +58,17 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("cannot open the history: {0}")]
     Store(#[from] StoreError),
+    /// Another daemon uses the same history.
+    #[error("another watchbell uses {} (is it running already?)", .0.display())]
+    InUse(PathBuf),
+    /// The lock beside the store cannot be had.
+    #[error("cannot lock the history by {}: {error}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The API's address cannot be had.
     #[error("the API cannot listen on {address}: {error} (set `listen` under `[api]`)")]
     Listen {
@@ -91,6 +103,10 @@ pub struct Running {
     chores: JobScheduler,
     tasks: HashMap<Name, Arc<CheckTask>>,
     fixed: Fixed,
+    /// Cancelled when the monitor or the writer ends.
+    broken: CancellationToken,
+    /// Held as long as the daemon runs, so that no second one uses the same history.
+    _lock: File,
 }
 
 /// What a reload cannot change.
@@ -126,6 +142,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let listener = listen(plan.api.listen).await?;
     let address = listener.local_addr().unwrap_or(plan.api.listen);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
+    let lock = lock_store(&plan.history.sqlite)?;
     let saved = store.load(look_back(&plan.channels, started.wall)).await?;
     for place in &saved.unreadable {
         tracing::error!(%place, "the history holds something unreadable, which is left out");
@@ -136,21 +153,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (events, event_inbox) = mpsc::channel(EVENTS);
     let (finished, finished_inbox) = mpsc::channel(FINISHED);
     let (health, health_seen) = watch::channel(writer::StoreHealth::Ok);
-    let (writer, writer_task, outbox) = {
-        let slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
-        let announce_to = Arc::clone(&slot);
-        let announce = Box::new(move |notices: Vec<Notice>| {
-            if let Some(outbox) = announce_to.get() {
-                outbox.owe(notices);
-            }
-        });
-        let (writer, task) =
-            writer::spawn(Arc::clone(&store), Arc::clone(&clock), announce, health);
-        let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
-        let outbox = Arc::new(Outbox::new(Arc::clone(&clock), net, Arc::new(ledger)));
-        slot.get_or_init(|| Arc::clone(&outbox));
-        (writer, task, outbox)
-    };
+    let (writer, writer_task, outbox) = start_mail(&store, &clock, net, &events, health);
     let channels = channel_names(&plan);
     let leftovers = outbox.open(destinations(&mut plan), &saved.notices);
     outbox.close(leftovers).await;
@@ -170,7 +173,9 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     refill(tasks.values(), &*store, started.wall).await;
     let mut monitor = Monitor::new(parts, Arc::clone(&plan.routes), &saved);
     monitor.start(tasks.values().cloned().collect(), &channels, saved);
-    let monitor_task = tokio::spawn(monitor.run(finished_inbox, event_inbox));
+    let broken = CancellationToken::new();
+    let monitor_task = vital(monitor.run(finished_inbox, event_inbox), &broken);
+    let writer_task = vital(async { writer_task.await.unwrap_or_default() }, &broken);
     scheduler.replace(jobs(&tasks)).await;
     // Whatever the daemon said of itself before this start is judged anew.
     own(&events, monitor::CONFIG, None).await;
@@ -221,10 +226,67 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         chores,
         tasks,
         fixed,
+        broken,
+        _lock: lock,
     })
 }
 
+/// Starts the writer and the outbox, which need each other: the writer announces the notices that
+/// it has written, and the outbox has written what becomes of them.
+fn start_mail(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    net: Net,
+    events: &mpsc::Sender<Event>,
+    health: watch::Sender<writer::StoreHealth>,
+) -> (Writer, JoinHandle<()>, Arc<Outbox>) {
+    let slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
+    let announce_to = Arc::clone(&slot);
+    let announce = Box::new(move |notices: Vec<Notice>| {
+        if let Some(outbox) = announce_to.get() {
+            outbox.owe(notices);
+        }
+    });
+    let (writer, task) = writer::spawn(Arc::clone(store), Arc::clone(clock), announce, health);
+    let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
+    let outbox = Arc::new(Outbox::new(Arc::clone(clock), net, Arc::new(ledger)));
+    slot.get_or_init(|| Arc::clone(&outbox));
+    (writer, task, outbox)
+}
+
+/// Runs `task`, and cancels `broken` when it ends, by whatever way.
+fn vital(
+    task: impl Future<Output = ()> + Send + 'static,
+    broken: &CancellationToken,
+) -> JoinHandle<()> {
+    let guard = broken.clone().drop_guard();
+    tokio::spawn(async move {
+        let _guard = guard;
+        task.await;
+    })
+}
+
+/// Takes the lock beside the store, which the system gives back whatever way the daemon ends.
+fn lock_store(store: &Path) -> Result<File, RunError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let failed = |error: std::io::Error| RunError::Lock { path: path.clone(), error };
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::InUse(store.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
 impl Running {
+    /// Waits until a part without which the daemon is none has ended, as it does only by a bug.
+    pub async fn failed(&self) {
+        self.broken.cancelled().await;
+    }
+
     /// Reads the configuration again. A good one takes the place of the old one; checks that did
     /// not change keep their state and their timing. A bad one changes nothing.
     ///

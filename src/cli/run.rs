@@ -44,10 +44,16 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(error.into()),
     };
+    let mut failed = false;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            () = running.failed() => {
+                tracing::error!("a part of the daemon failed; it ends, so that it can be restarted");
+                failed = true;
+                break;
+            }
             _ = hangup.recv() => tokio::select! {
                 // A reload may take a while, and nobody who stops should wait for it.
                 _ = terminate.recv() => break,
@@ -62,7 +68,7 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
     if tokio::time::timeout(STOP_WITHIN, running.stop()).await.is_err() {
         tracing::error!("a part of the daemon did not stop in time; what is owed stays so");
     }
-    Ok(Exit::Fine)
+    Ok(if failed { Exit::Unknown } else { Exit::Fine })
 }
 
 fn report(problem: &Problem) {

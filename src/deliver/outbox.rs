@@ -350,8 +350,11 @@ impl Worker {
     /// `None` if the daemon stops before the channel answers: the notice stays in the outbox.
     async fn send(&self, notice: &Notice) -> Option<Outcome> {
         let destination = Arc::clone(&lock(&self.desk.destination));
-        let message = (destination.compose)(notice, self.clock.wall());
-        let send = AssertUnwindSafe(destination.channel.send(&self.net, &message)).catch_unwind();
+        let send = AssertUnwindSafe(async {
+            let message = (destination.compose)(notice, self.clock.wall());
+            destination.channel.send(&self.net, &message).await
+        })
+        .catch_unwind();
         tokio::select! {
             answer = tokio::time::timeout(destination.timeout, send) => Some(match answer {
                 Ok(Ok(outcome)) => outcome,

@@ -96,9 +96,10 @@ impl Incident {
         (end.detail != WELL_AGAIN).then_some(&*end.detail)
     }
 
-    /// How long it lasted, or has lasted by `now`.
+    /// How long it lasted, or has lasted by `now`, from the first bad verdict on: the time that
+    /// alerts give as "since".
     pub fn duration(&self, now: Timestamp) -> Duration {
-        self.resolved_at.unwrap_or(now).since(self.opened_at)
+        self.resolved_at.unwrap_or(now).since(self.began_at)
     }
 }
 

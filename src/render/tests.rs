@@ -80,13 +80,13 @@ fn slack_messages() {
     <https://wiki.example/shop-api|Runbook>
 
     ==resolved
-    🟢 *UP billing* — was down for 4m 10s · prod
+    🟢 *UP billing* — was down for 5m 10s · prod
 
     ====digest
     🔴 *3 alerts* · prod — 1 down, 1 degraded, 1 resolved
-    🔴 *DOWN shop-api* — status == 200 failed: status is 503 · 4m 10s
-    🟡 *DEGRADED core-db* — no reason is known · 4m 10s
-    🟢 *UP billing* — was down for 4m 10s
+    🔴 *DOWN shop-api* — status == 200 failed: status is 503 · 5m 10s
+    🟡 *DEGRADED core-db* — no reason is known · 5m 10s
+    🟢 *UP billing* — was down for 5m 10s
     _in place of 4 messages, since this channel had reached its rate limit_
 
     ======test
@@ -118,13 +118,13 @@ fn discord_messages() {
     [Runbook](https://wiki.example/shop-api)
 
     ==resolved
-    🟢 UP billing — was down for 4m 10s
+    🟢 UP billing — was down for 5m 10s
 
     ====digest
     🔴 3 alerts — 1 down, 1 degraded, 1 resolved
-    🔴 **DOWN shop-api** — status == 200 failed: status is 503 · 4m 10s
-    🟡 **DEGRADED core-db** — no reason is known · 4m 10s
-    🟢 **UP billing** — was down for 4m 10s
+    🔴 **DOWN shop-api** — status == 200 failed: status is 503 · 5m 10s
+    🟡 **DEGRADED core-db** — no reason is known · 5m 10s
+    🟢 **UP billing** — was down for 5m 10s
     *in place of 4 messages, since this channel had reached its rate limit*
 
     ======test
@@ -156,13 +156,13 @@ fn telegram_messages() {
     <a href="https://wiki.example/shop-api">Runbook</a>
 
     ==resolved
-    🟢 <b>UP billing</b> — was down for 4m 10s · prod
+    🟢 <b>UP billing</b> — was down for 5m 10s · prod
 
     ====digest
     🔴 <b>3 alerts</b> · prod — 1 down, 1 degraded, 1 resolved
-    🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503 · 4m 10s
-    🟡 <b>DEGRADED core-db</b> — no reason is known · 4m 10s
-    🟢 <b>UP billing</b> — was down for 4m 10s
+    🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503 · 5m 10s
+    🟡 <b>DEGRADED core-db</b> — no reason is known · 5m 10s
+    🟢 <b>UP billing</b> — was down for 5m 10s
     <i>in place of 4 messages, since this channel had reached its rate limit</i>
 
     ======test
@@ -208,16 +208,16 @@ fn email_messages() {
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
     ==resolved
-    [prod] 🟢 UP billing — was down for 4m 10s
-    billing is up again. It was down for 4m 10s, until 2026-03-01 09:20:12 UTC.
+    [prod] 🟢 UP billing — was down for 5m 10s
+    billing is up again. It was down for 5m 10s, until 2026-03-01 09:20:12 UTC.
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
     ====digest
     [prod] 🔴 3 alerts — 1 down, 1 degraded, 1 resolved
-    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
-    🟡 DEGRADED core-db — no reason is known · 4m 10s
-    🟢 UP billing — was down for 4m 10s
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 5m 10s
+    🟡 DEGRADED core-db — no reason is known · 5m 10s
+    🟢 UP billing — was down for 5m 10s
     in place of 4 messages, since this channel had reached its rate limit
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
@@ -253,13 +253,13 @@ fn console_messages() {
     Runbook: https://wiki.example/shop-api
 
     ==resolved
-    🟢 UP billing — was down for 4m 10s · prod
+    🟢 UP billing — was down for 5m 10s · prod
 
     ====digest
     🔴 3 alerts · prod — 1 down, 1 degraded, 1 resolved
-    🔴 DOWN shop-api — status == 200 failed: status is 503 · 4m 10s
-    🟡 DEGRADED core-db — no reason is known · 4m 10s
-    🟢 UP billing — was down for 4m 10s
+    🔴 DOWN shop-api — status == 200 failed: status is 503 · 5m 10s
+    🟡 DEGRADED core-db — no reason is known · 5m 10s
+    🟢 UP billing — was down for 5m 10s
     in place of 4 messages, since this channel had reached its rate limit
 
     ======test
@@ -397,7 +397,7 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     insta::assert_snapshot!(found.join("\n"), @r#"
     Rendered {
         title: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503",
-        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
         html: "",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
@@ -405,7 +405,7 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     }
     Rendered {
         title: "🔴 3 alerts from prod",
-        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
+        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s",
         html: "",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
@@ -413,16 +413,16 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     }
     Rendered {
         title: "🔴 DOWN odd<one>: status == 200 failed: status is 503",
-        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api",
-        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nstatus == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 4m 10s\nrunbook: https://wiki.example/shop-api</pre>",
+        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nstatus == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api</pre>",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
         ),
     }
     Rendered {
         title: "🔴 3 alerts from prod",
-        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s",
-        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 4m 10s</pre>",
+        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s",
+        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s</pre>",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
         ),

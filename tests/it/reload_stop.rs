@@ -271,3 +271,13 @@ async fn nothing_stays_owed_to_a_channel_that_is_gone() {
     assert_eq!((cancelled.len(), &cancelled[0]["channel"]), (1, &"gone".into()), "{cancelled:#?}");
     assert!(cancelled[0]["last_error"].as_str().unwrap().contains("configured"), "{cancelled:#?}");
 }
+
+#[tokio::test]
+async fn a_second_daemon_leaves_the_history_of_the_first_alone() {
+    let daemon = Setup::new().start().await;
+    let address = daemon.url("").replace("http://", "");
+    rewrite_daemon(&daemon, &address, "127.0.0.1:0");
+    let second = daemon.setup().command(&["run"]).await;
+    assert_eq!(second.code, 3, "{}", second.all());
+    assert!(second.all().contains("another watchbell uses"), "{}", second.all());
+}

@@ -151,7 +151,7 @@ mod tests {
         {
           "embeds": [
             {
-              "title": "🟢 UP billing — was down for 4m 10s",
+              "title": "🟢 UP billing — was down for 5m 10s",
               "color": 3055683,
               "timestamp": "2026-03-01T09:20:12.000Z",
               "footer": {

@@ -243,13 +243,13 @@ mod tests {
         "##);
         insta::assert_json_snapshot!(fake.requests()[2].json(), @r#"
         {
-          "text": "🟢 *UP billing* — was down for 4m 10s · prod",
+          "text": "🟢 *UP billing* — was down for 5m 10s · prod",
           "blocks": [
             {
               "type": "section",
               "text": {
                 "type": "mrkdwn",
-                "text": "🟢 *UP billing* — was down for 4m 10s · prod",
+                "text": "🟢 *UP billing* — was down for 5m 10s · prod",
                 "verbatim": true
               }
             }

@@ -295,7 +295,7 @@ mod tests {
         insta::assert_json_snapshot!(fake.requests()[2].json(), @r#"
         {
           "chat_id": -100,
-          "text": "🟢 <b>UP billing</b> — was down for 4m 10s · prod",
+          "text": "🟢 <b>UP billing</b> — was down for 5m 10s · prod",
           "parse_mode": "HTML",
           "link_preview_options": {
             "is_disabled": true

@@ -233,7 +233,7 @@ mod tests {
               "resolved_at": "2026-03-01T09:20:12.000Z"
             }
           ],
-          "text": "🟢 UP billing — was down for 4m 10s · prod"
+          "text": "🟢 UP billing — was down for 5m 10s · prod"
         }
         "#);
     }
