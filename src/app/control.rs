@@ -36,7 +36,9 @@ impl Control for AppControl {
         match self.scheduler.run_now(check).await {
             Ok(finished) => Ok(RunResult::new(finished.name, finished.judgement)),
             Err(NotRun::Unknown) => Err(RunNowError::NotFound),
-            Err(NotRun::Replaced | NotRun::Crowded) => Err(RunNowError::Busy),
+            Err(busy @ (NotRun::Replaced | NotRun::Crowded)) => {
+                Err(RunNowError::Busy(busy.to_string()))
+            }
             Err(NotRun::Stopped) => Err(RunNowError::Stopping),
         }
     }

@@ -368,8 +368,10 @@ impl Mailbox {
 
     fn make_digest(&mut self, now: Moment, id: String, changed: &mut Vec<Notice>) {
         let mut incidents: Vec<Incident> = Vec::new();
+        let mut because = None;
         for entry in self.queue.iter_mut().filter(|entry| waits_for_digest(entry)) {
             entry.notice.digest = Some(id.clone());
+            because = because.or(entry.notice.held_because);
             changed.push(entry.notice.clone());
             for incident in &entry.notice.incidents {
                 incidents.retain(|known| known.id != incident.id);
@@ -389,7 +391,8 @@ impl Mailbox {
             }
         }
         let (channel, recipient) = (self.channel.clone(), self.recipient.clone());
-        let digest = Notice::new(id, What::Digest, channel, recipient, incidents, now.wall);
+        let mut digest = Notice::new(id, What::Digest, channel, recipient, incidents, now.wall);
+        digest.held_because = because;
         changed.push(digest.clone());
         let at = mono(now);
         self.queue.push(Entry { notice: digest, due: at, refused_since: None, held_since: at });

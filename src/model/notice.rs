@@ -18,7 +18,7 @@ pub struct Notice {
     pub incidents: Vec<Incident>,
     /// Where it stands.
     pub state: NoticeState,
-    /// Why it waits, while it is held.
+    /// Why it waits, while it is held; for a digest, why its notices did not come one by one.
     pub held_because: Option<HeldBecause>,
     /// The digest that carried it, if one did.
     pub digest: Option<String>,

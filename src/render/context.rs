@@ -52,8 +52,12 @@ pub struct Context {
 }
 
 /// How many incidents a message is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
+    /// How many alerts there are, in words: `1 alert`, `4 alerts`.
+    pub alerts: String,
+    /// What there is of each, in words: `3 down, 1 resolved`.
+    pub words: String,
     /// All of them.
     pub total: usize,
     /// Open and down.
@@ -177,6 +181,15 @@ impl Counts {
                 Tone::Note | Tone::Good => counts.resolved += 1,
             }
         }
+        counts.alerts = match counts.total {
+            1 => "1 alert".to_owned(),
+            total => format!("{total} alerts"),
+        };
+        let each =
+            [(counts.down, "down"), (counts.degraded, "degraded"), (counts.resolved, "resolved")];
+        let some = each.into_iter().filter(|(count, _)| *count > 0);
+        counts.words =
+            some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
         counts
     }
 }

@@ -39,13 +39,10 @@ impl<'a> Letter<'a> {
             daemon,
             zone,
             incidents: &notice.incidents,
-            held: None,
+            held: notice
+                .held_because
+                .filter(|_| notice.what == What::Digest)
+                .map(|because| Held { notices: notice.incidents.len(), because }),
         }
-    }
-
-    /// The same, saying which notices it stands for.
-    #[must_use]
-    pub fn holding(self, held: Held) -> Self {
-        Self { held: Some(held), ..self }
     }
 }

@@ -113,7 +113,7 @@ pub(super) async fn run(
     match shared.api.control.run_now(&view.name).await {
         Ok(result) => json(&result),
         Err(RunNowError::NotFound) => Err(unknown(&shared, &view.name)),
-        Err(error @ (RunNowError::Busy | RunNowError::Stopping)) => {
+        Err(error @ (RunNowError::Busy(_) | RunNowError::Stopping)) => {
             Err(Problem::unavailable("cannot-run", error.to_string()))
         }
     }

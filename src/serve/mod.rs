@@ -76,9 +76,9 @@ pub enum RunNowError {
     /// No check has that name.
     #[error("there is no such check")]
     NotFound,
-    /// As many checks as `max_in_flight` allows are running.
-    #[error("as many checks as `max_in_flight` allows are running; try again in a moment")]
-    Busy,
+    /// Something stands in the way for now, in words.
+    #[error("{0}")]
+    Busy(String),
     /// The daemon is about to end.
     #[error("the daemon is stopping")]
     Stopping,

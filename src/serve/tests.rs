@@ -365,7 +365,7 @@ async fn a_run_on_demand_answers_with_its_result() {
 
     let failures: [(u16, RunAnswer); 3] = [
         (404, |_| Err(RunNowError::NotFound)),
-        (503, |_| Err(RunNowError::Busy)),
+        (503, |_| Err(RunNowError::Busy("not now".to_owned()))),
         (503, |_| Err(RunNowError::Stopping)),
     ];
     for (status, answer) in failures {
