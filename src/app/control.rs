@@ -1,6 +1,7 @@
 //! What the status API asks of the daemon.
 
 use super::gauges::Gauges;
+use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::model::{Moment, Name, NoticeState, RunResult};
 use crate::record::writer::{StoreHealth, Writer};
@@ -9,6 +10,7 @@ use crate::schedule::run::RunNowError as NotRun;
 use crate::serve::{Control, DaemonStatus, NoticeCount, RunNowError, StoreView};
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The daemon as the API sees it.
@@ -28,6 +30,8 @@ pub struct AppControl {
     pub health: watch::Receiver<StoreHealth>,
     /// What is counted.
     pub gauges: Arc<Gauges>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
@@ -72,7 +76,7 @@ impl Control for AppControl {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
-            ready: Ok(()),
+            ready: moves(schedule.alive_at, self.clock.now().mono),
             outbox_depth: desks.iter().map(|desk| desk.depth as u64).sum(),
             store: StoreView { engine: "sqlite", error, waiting, dropped: self.writer.dropped() },
             schedule_lag: schedule.worst_lateness,
@@ -82,5 +86,32 @@ impl Control for AppControl {
             notices,
             own_incidents: self.gauges.own.load().to_vec(),
         }
+    }
+}
+
+/// The schedule wakes at least every five seconds. One that has not for so long stands still.
+const STANDSTILL: Duration = Duration::from_secs(15);
+
+/// Whether the schedule moves, by the monotonic time of its last sign of life; else why not.
+fn moves(alive_at: Duration, now: Duration) -> Result<(), String> {
+    let silent = now.saturating_sub(alive_at);
+    if silent < STANDSTILL {
+        return Ok(());
+    }
+    Err(format!("The schedule has stood still for {} s.", silent.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moves;
+    use std::time::Duration;
+
+    #[test]
+    fn a_schedule_that_stands_still_is_not_ready() {
+        let at = Duration::from_secs;
+        assert_eq!(moves(at(100), at(105)), Ok(()));
+        assert_eq!(moves(at(106), at(105)), Ok(()));
+        let still = Err("The schedule has stood still for 20 s.".to_owned());
+        assert_eq!(moves(at(100), at(120)), still);
     }
 }

@@ -116,6 +116,7 @@ struct Fixed {
     listen: SocketAddr,
     store: PathBuf,
     max_in_flight: usize,
+    keep: Duration,
 }
 
 impl Fixed {
@@ -125,6 +126,7 @@ impl Fixed {
             listen: plan.api.listen,
             store: plan.history.sqlite.clone(),
             max_in_flight: plan.max_in_flight,
+            keep: plan.history.keep_raw,
         }
     }
 }
@@ -190,6 +192,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         writer: writer.clone(),
         health: health_seen,
         gauges,
+        clock: Arc::clone(&clock),
     };
     let api = Api {
         board,
@@ -311,9 +314,10 @@ impl Running {
         warn(&plan.warnings);
         if Fixed::of(&plan) != self.fixed {
             tracing::warn!(
-                "`name`, `max_in_flight`, `store` and `listen` change only with a restart"
+                "`name`, `max_in_flight`, `store`, `keep` and `listen` change only with a restart"
             );
         }
+        plan.name = self.fixed.name.clone();
         let channels = channel_names(&plan);
         let since = look_back(&plan.channels, self.clock.wall());
         let past = match self.store.load(since).await {

@@ -190,8 +190,9 @@ impl Mailbox {
                 let age = Duration::from_millis(u64::try_from(tried_for).unwrap_or(0));
                 let after = after.map(|after| after.min(LONGEST_WISH));
                 let own = backoff::wait(entry.notice.attempts, age, jitter);
-                entry.due = at + millis(own.max(after.unwrap_or_default()));
-                entry.notice.due_at = now.wall.after(own);
+                let wait = own.max(after.unwrap_or_default());
+                entry.due = at + millis(wait);
+                entry.notice.due_at = now.wall.after(wait);
                 entry.notice.last_error = Some(why);
                 self.pause(at, after, jitter);
                 vec![self.queue[index].notice.clone()]

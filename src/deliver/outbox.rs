@@ -83,8 +83,6 @@ struct DeskShared {
     wake: Notify,
     sent: AtomicU64,
     rejected: AtomicU64,
-    /// When the worker last went round, for the watchdog.
-    round_at: AtomicU64,
 }
 
 /// What one recipient's outbox has done.
@@ -208,7 +206,6 @@ impl Outbox {
             wake: Notify::new(),
             sent: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
-            round_at: AtomicU64::new(0),
         });
         let gone = self.stop.child_token();
         let worker = Worker {
@@ -324,7 +321,6 @@ impl Worker {
     async fn run(mut self) {
         loop {
             let now = self.clock.now();
-            self.desk.round_at.store(now.mono.as_millis() as u64, Ordering::Relaxed);
             let new_id = || ulid::Ulid::new().to_string();
             let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
             if !changed.is_empty() {

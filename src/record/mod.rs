@@ -102,7 +102,8 @@ impl Batch {
     }
 
     /// Adds what came after this batch. A later state, incident or notice replaces an earlier one.
-    pub fn append(&mut self, later: Self) {
+    #[cfg(test)]
+    fn append(&mut self, later: Self) {
         self.results.extend(later.results);
         if !later.removed.is_empty() {
             self.states.retain(|(name, _)| !later.removed.contains(name));

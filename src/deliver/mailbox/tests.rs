@@ -268,6 +268,15 @@ fn the_other_sides_wish_to_wait_is_granted() {
 }
 
 #[test]
+fn the_other_sides_wish_to_wait_outlasts_a_restart() {
+    let mut world = World::new(10, 0);
+    world.owe(What::Opened, "a");
+    world.turn(|_| Outcome::Retry { after: Some(secs(120)), why: "429".to_owned() });
+    world.restart();
+    assert_eq!(world.turn(ok), Next::Wait(120_000));
+}
+
+#[test]
 fn a_storm_comes_as_one_digest() {
     let mut world = World::new(100_000, 0);
     for id in 0..1000 {

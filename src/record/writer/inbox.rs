@@ -192,12 +192,14 @@ pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Batch> {
         return Err(batch);
     }
     let mut room = batch.len() / 2;
+    // The fields are filled as they stand here: what is owed comes first, since a crash between
+    // the halves should rather repeat an alert than lose it.
     let first = Batch {
-        results: take_some(&mut batch.results, &mut room),
+        notices: take_some(&mut batch.notices, &mut room),
+        incidents: take_some(&mut batch.incidents, &mut room),
         removed: take_some(&mut batch.removed, &mut room),
         states: take_some(&mut batch.states, &mut room),
-        incidents: take_some(&mut batch.incidents, &mut room),
-        notices: take_some(&mut batch.notices, &mut room),
+        results: take_some(&mut batch.results, &mut room),
     };
     Ok((first, batch))
 }
