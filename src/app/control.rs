@@ -3,11 +3,11 @@
 use super::gauges::Gauges;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
-use crate::model::{Moment, Name, NoticeState, RunResult};
+use crate::model::{Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Timestamp};
 use crate::record::writer::{StoreHealth, Writer};
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
-use crate::serve::{Control, DaemonStatus, NoticeCount, RunNowError, StoreView};
+use crate::serve::{Control, DaemonStatus, NoticeCount, OperateError, RunNowError, StoreView};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +45,44 @@ impl Control for AppControl {
             }
             Err(NotRun::Stopped) => Err(RunNowError::Stopping),
         }
+    }
+
+    async fn acknowledge(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+        _: Option<Timestamp>,
+    ) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn unacknowledge(&self, _: &str, _: &str) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn snooze(&self, _: &str, _: &str, _: Timestamp) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn silence(&self, _: Silence) -> Result<Silence, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn expire_silence(&self, _: &str, _: &str) -> Result<Silence, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    fn silences(&self) -> Vec<Silence> {
+        Vec::new()
+    }
+
+    async fn pause(&self, _: &str, _: &str, _: bool) -> Result<(), OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn retry_notice(&self, _: &str) -> Result<Notice, OperateError> {
+        Err(OperateError::Stopping)
     }
 
     fn daemon(&self) -> DaemonStatus {

@@ -512,7 +512,12 @@ impl Mailbox {
 fn rank(what: What) -> u8 {
     match what {
         What::Opened | What::Digest | What::Test => 0,
-        What::Worsened => 1,
+        What::Worsened
+        | What::Reminder
+        | What::Escalated
+        | What::Flapping
+        | What::FlappingEnded
+        | What::RecoveryStopped => 1,
         What::Resolved => LAST,
     }
 }

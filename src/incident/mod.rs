@@ -11,7 +11,7 @@
 //!                                    degraded ⇄ down
 //! ```
 
-use crate::model::{CheckState, Incident, Labels, Name, Severity, Status, TimelineEntry};
+use crate::model::{CheckState, Incident, Labels, Name, Severity, Status};
 use crate::model::{Timestamp, Verdict, WELL_AGAIN};
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ pub fn step(
 pub fn withdraw(state: &mut CheckState, at: Timestamp, why: &str) -> Option<Change> {
     let mut incident = state.incident.take()?;
     incident.resolved_at = Some(at);
-    note(&mut incident, at, "resolved", why.to_owned());
+    incident.note(at, "resolved", why.to_owned());
     Some(Change::Resolved(incident))
 }
 
@@ -170,26 +170,18 @@ fn open(
     }
     let began_at = state.bad_since.unwrap_or(at);
     let mut incident = Incident {
-        id: new_id(),
-        check: policy.check.clone(),
-        kind: policy.kind.clone(),
-        status: state.status,
         severity: policy.severity.of(state.status),
-        opened_at: at,
         began_at,
-        resolved_at: None,
-        acknowledged: None,
-        suppressed_by: None,
         reasons: state.reasons.clone(),
         labels: policy.labels.clone(),
         runbook: policy.runbook.clone(),
-        timeline: Vec::new(),
+        ..Incident::new(new_id(), policy.check.clone(), &policy.kind, state.status, at)
     };
     if began_at < at {
-        note(&mut incident, began_at, "failing", "the first bad verdict".to_owned());
+        incident.note(began_at, "failing", "the first bad verdict".to_owned());
     }
     let detail = format!("{}: {}", state.status, state.reasons.join("; "));
-    note(&mut incident, at, "opened", detail);
+    incident.note(at, "opened", detail);
     state.incident = Some(incident.clone());
     Some(Change::Opened(incident))
 }
@@ -197,7 +189,7 @@ fn open(
 fn resolve(state: &mut CheckState, at: Timestamp) -> Option<Change> {
     let mut incident = state.incident.take()?;
     incident.resolved_at = Some(at);
-    note(&mut incident, at, "resolved", WELL_AGAIN.to_owned());
+    incident.note(at, "resolved", WELL_AGAIN.to_owned());
     Some(Change::Resolved(incident))
 }
 
@@ -215,20 +207,9 @@ fn change_level(policy: &Policy, state: &mut CheckState, at: Timestamp) -> Optio
     incident.status = state.status;
     incident.severity = policy.severity.of(state.status);
     let detail = format!("{}: {}", state.status, state.reasons.join("; "));
-    note(incident, at, if worse { "worsened" } else { "improved" }, detail);
+    incident.note(at, if worse { "worsened" } else { "improved" }, detail);
     let incident = incident.clone();
     Some(if worse { Change::Worsened(incident) } else { Change::Improved(incident) })
-}
-
-/// The timeline of one incident holds so many entries; a long flutter between degraded and down
-/// keeps its beginning and its latest ones.
-const TIMELINE_MAX: usize = 200;
-
-fn note(incident: &mut Incident, at: Timestamp, what: &str, detail: String) {
-    if incident.timeline.len() >= TIMELINE_MAX {
-        incident.timeline.remove(TIMELINE_MAX / 2);
-    }
-    incident.timeline.push(TimelineEntry { at, what: what.to_owned(), detail });
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{Labels, Name, Severity, Status, Timestamp};
+use super::{HeldBecause, Labels, Name, Severity, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,6 +29,46 @@ pub struct CheckState {
     pub missed_runs: u64,
     /// The open incident, if the badness is confirmed.
     pub incident: Option<Incident>,
+    /// When the row of unknown verdicts began that goes on now.
+    #[serde(default)]
+    pub unknown_since: Option<Timestamp>,
+    /// How long that row has lasted, by the monotonic clock.
+    #[serde(default)]
+    pub unknown_for: Duration,
+    /// Which of the latest results differed from the one before: the lowest bit is the latest.
+    #[serde(default)]
+    pub changes: u32,
+    /// Whether it goes to and fro too often to be told each time.
+    #[serde(default)]
+    pub flapping: bool,
+    /// Who stopped its runs, if somebody did.
+    #[serde(default)]
+    pub paused: Option<Paused>,
+    /// What was tried to get it going again.
+    #[serde(default)]
+    pub recovery: RecoveryState,
+}
+
+/// A check whose runs a person stopped for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// What was tried lately to get a check going again, kept over restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryState {
+    /// When each attempt that still counts began, oldest first, by the wall clock.
+    pub attempts: Vec<Timestamp>,
+    /// Not again before.
+    pub not_before: Option<Timestamp>,
+    /// Since when the breaker is open: the attempts are spent.
+    pub open_since: Option<Timestamp>,
+    /// Whether an attempt is at work; after a restart, was when the daemon ended.
+    pub running: bool,
 }
 
 impl CheckState {
@@ -47,6 +87,12 @@ impl CheckState {
             last_run: None,
             missed_runs: 0,
             incident: None,
+            unknown_since: None,
+            unknown_for: Duration::ZERO,
+            changes: 0,
+            flapping: false,
+            paused: None,
+            recovery: RecoveryState::default(),
         }
     }
 }
@@ -60,7 +106,7 @@ pub struct Incident {
     pub check: Name,
     /// The kind of the check.
     pub kind: String,
-    /// The confirmed status: degraded or down.
+    /// The confirmed status: degraded, down, or unknown for so long that somebody should look.
     pub status: Status,
     /// How much it matters now.
     pub severity: Severity,
@@ -71,9 +117,9 @@ pub struct Incident {
     /// When it was over, if it is.
     pub resolved_at: Option<Timestamp>,
     /// Who has taken it on.
-    pub acknowledged: Option<String>,
+    pub acknowledged: Option<Acknowledgement>,
     /// Why people are not told, while they are not.
-    pub suppressed_by: Option<String>,
+    pub suppressed_by: Option<HeldBecause>,
     /// The latest reasons, in words.
     pub reasons: Vec<String>,
     /// The labels of the check when it opened.
@@ -82,6 +128,34 @@ pub struct Incident {
     pub runbook: Option<String>,
     /// What happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
+    /// No reminder and no escalation before.
+    #[serde(default)]
+    pub snoozed_until: Option<Timestamp>,
+    /// How many reminders were owed.
+    #[serde(default)]
+    pub reminders: u32,
+    /// How long it had been open when the latest reminder came to be owed.
+    #[serde(default)]
+    pub reminded: Option<Duration>,
+    /// The escalation steps up to this time after the opening are done.
+    #[serde(default)]
+    pub escalated: Option<Duration>,
+    /// The checks that stand on this one, directly or over others; the first of them by name.
+    #[serde(default)]
+    pub dependents: Vec<Name>,
+}
+
+/// Somebody has taken an incident on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// What they said.
+    pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// Until when it counts, if not until the end.
+    pub until: Option<Timestamp>,
 }
 
 /// What the timeline says where an incident ended because the check is well again.
@@ -103,12 +177,52 @@ impl Incident {
     }
 }
 
+/// The timeline of one incident holds so many entries; a long flutter between degraded and down
+/// keeps its beginning and its latest ones.
+const TIMELINE_MAX: usize = 200;
+
+impl Incident {
+    /// An incident that opens at `at`, with nothing else known about it.
+    pub fn new(id: String, check: Name, kind: &str, status: Status, at: Timestamp) -> Self {
+        Self {
+            id,
+            check,
+            kind: kind.to_owned(),
+            status,
+            severity: Severity::Critical,
+            opened_at: at,
+            began_at: at,
+            resolved_at: None,
+            acknowledged: None,
+            suppressed_by: None,
+            reasons: Vec::new(),
+            labels: Labels::new(),
+            runbook: None,
+            timeline: Vec::new(),
+            snoozed_until: None,
+            reminders: 0,
+            reminded: None,
+            escalated: None,
+            dependents: Vec::new(),
+        }
+    }
+
+    /// Adds a line to its story.
+    pub fn note(&mut self, at: Timestamp, what: &str, detail: impl Into<String>) {
+        if self.timeline.len() >= TIMELINE_MAX {
+            self.timeline.remove(TIMELINE_MAX / 2);
+        }
+        self.timeline.push(TimelineEntry { at, what: what.to_owned(), detail: detail.into() });
+    }
+}
+
 /// One line of an incident's story.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineEntry {
     /// When.
     pub at: Timestamp,
-    /// What: `failing`, `opened`, `worsened`, `improved`, `resolved`, …
+    /// What: `failing`, `opened`, `worsened`, `improved`, `flapping`, `acknowledged`, `recovery`,
+    /// `resolved`, …
     pub what: String,
     /// In words.
     pub detail: String,
@@ -132,9 +246,9 @@ pub struct IncidentView<'a> {
     /// See [`Incident::resolved_at`].
     pub resolved_at: Option<Timestamp>,
     /// See [`Incident::acknowledged`].
-    pub acknowledged: Option<&'a str>,
+    pub acknowledged: Option<&'a Acknowledgement>,
     /// See [`Incident::suppressed_by`].
-    pub suppressed_by: Option<&'a str>,
+    pub suppressed_by: Option<HeldBecause>,
     /// See [`Incident::reasons`].
     pub reasons: &'a [String],
     /// See [`Incident::labels`].
@@ -153,8 +267,8 @@ impl<'a> From<&'a Incident> for IncidentView<'a> {
             state: if incident.resolved_at.is_some() { "resolved" } else { "open" },
             opened_at: incident.opened_at,
             resolved_at: incident.resolved_at,
-            acknowledged: incident.acknowledged.as_deref(),
-            suppressed_by: incident.suppressed_by.as_deref(),
+            acknowledged: incident.acknowledged.as_ref(),
+            suppressed_by: incident.suppressed_by,
             reasons: &incident.reasons,
             labels: &incident.labels,
             timeline: &incident.timeline,

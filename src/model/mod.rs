@@ -9,18 +9,23 @@ mod nearest;
 mod notice;
 mod observation;
 mod secret;
+mod silence;
 mod status;
 mod time;
 
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
-pub use incident::{CheckState, Incident, IncidentView, TimelineEntry, WELL_AGAIN};
+pub use incident::{
+    Acknowledgement, CheckState, Incident, IncidentView, Paused, RecoveryState, TimelineEntry,
+    WELL_AGAIN,
+};
 pub use message::{Format, Message};
 pub use nearest::{did_you_mean, nearest};
-pub use notice::{HeldBecause, Notice, NoticeState, What};
+pub use notice::{Group, HeldBecause, Notice, NoticeState, What};
 pub use observation::{Judgement, Observation, RunResult, Verdict};
 pub use secret::Secret;
+pub use silence::{Matcher, Silence};
 pub use status::{Severity, Status};
 pub use time::{Moment, Timestamp};
 

@@ -1,6 +1,7 @@
 use super::{Incident, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// A message that is owed to one recipient about one or more incidents: a row of the outbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,24 @@ pub struct Notice {
     pub sent_at: Option<Timestamp>,
     /// Passes the rate limit, and does not count in it.
     pub urgent: bool,
+    /// What it comes together with, if its route groups.
+    #[serde(default)]
+    pub group: Option<Group>,
+    /// Held until then, since its route is mute at this hour.
+    #[serde(default)]
+    pub mute_until: Option<Timestamp>,
+    /// Whether the channel's fallback was given a copy.
+    #[serde(default)]
+    pub fell_back: bool,
+}
+
+/// Notices that come together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// The same for notices of one group.
+    pub key: String,
+    /// The first goes at once; what follows within so long comes as one digest.
+    pub window: Duration,
 }
 
 impl Notice {
@@ -61,6 +80,9 @@ impl Notice {
             due_at: at,
             sent_at: None,
             urgent: false,
+            group: None,
+            mute_until: None,
+            fell_back: false,
         }
     }
 
@@ -77,12 +99,22 @@ impl Notice {
 
 /// What a notice tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum What {
     /// An incident opened.
     Opened,
     /// From degraded to down.
     Worsened,
+    /// It goes on, and nobody has taken it on.
+    Reminder,
+    /// It goes on, and others should know.
+    Escalated,
+    /// The check goes to and fro: one message in place of many.
+    Flapping,
+    /// The check goes to and fro no longer, but is not well.
+    FlappingEnded,
+    /// What was tried to get the check going again did not help, and is not tried any more.
+    RecoveryStopped,
     /// It is over.
     Resolved,
     /// Several incidents at once: what a limit held back.
@@ -97,6 +129,11 @@ impl What {
         match self {
             Self::Opened => "opened",
             Self::Worsened => "worsened",
+            Self::Reminder => "reminder",
+            Self::Escalated => "escalated",
+            Self::Flapping => "flapping",
+            Self::FlappingEnded => "flapping_ended",
+            Self::RecoveryStopped => "recovery_stopped",
             Self::Resolved => "resolved",
             Self::Digest => "digest",
             Self::Test => "test",
@@ -150,10 +187,42 @@ impl NoticeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBecause {
+    /// Something that the check stands on is down, or is being looked at.
+    Dependency,
+    /// Somebody silenced it, or its route is mute at this hour.
+    Silence,
+    /// A maintenance window.
+    Maintenance,
+    /// The check goes to and fro, and people know.
+    Flapping,
+    /// Its route groups: it comes with others.
+    Group,
     /// The channel heard about this check not long ago.
     Cooldown,
     /// The channel has had its share for now.
     RateLimit,
     /// Too many at once: they come together.
     Storm,
+}
+
+impl HeldBecause {
+    /// The word in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dependency => "dependency",
+            Self::Silence => "silence",
+            Self::Maintenance => "maintenance",
+            Self::Flapping => "flapping",
+            Self::Group => "group",
+            Self::Cooldown => "cooldown",
+            Self::RateLimit => "rate_limit",
+            Self::Storm => "storm",
+        }
+    }
+}
+
+impl fmt::Display for HeldBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }

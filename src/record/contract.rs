@@ -3,8 +3,8 @@
 
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
 use crate::model::{
-    CheckState, Incident, Labels, Name, Notice, NoticeState, RunResult, Severity, Status,
-    TimelineEntry, Timestamp, What,
+    CheckState, Incident, Labels, Name, Notice, NoticeState, RunResult, Status, TimelineEntry,
+    Timestamp, What,
 };
 use crate::record::retention;
 use serde_json::json;
@@ -31,24 +31,16 @@ pub(super) fn result(check: &str, seconds: i64) -> RunResult {
 
 pub(super) fn incident(id: &str, check: &str, opened: i64, resolved: Option<i64>) -> Incident {
     Incident {
-        id: id.to_owned(),
-        check: Name::from(check),
-        kind: "http".to_owned(),
-        status: Status::Down,
-        severity: Severity::Critical,
-        opened_at: at(opened),
         began_at: at(opened - 60),
         resolved_at: resolved.map(at),
-        acknowledged: None,
-        suppressed_by: None,
         reasons: vec!["status == 200 failed: status is 503".to_owned()],
         labels: Labels::from([("team".to_owned(), "shop".to_owned())]),
-        runbook: None,
         timeline: vec![TimelineEntry {
             at: at(opened),
             what: "opened".to_owned(),
             detail: "„three“ bad \0 in a row".to_owned(),
         }],
+        ..Incident::new(id.to_owned(), Name::from(check), "http", Status::Down, at(opened))
     }
 }
 
@@ -123,6 +115,7 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
         incidents: vec![open.clone()],
         notices: vec![owed.clone()],
         removed: Vec::new(),
+        silences: Vec::new(),
     };
     // Twice, as after an outcome that nobody heard.
     store.commit(&batch).await.unwrap();
@@ -157,6 +150,7 @@ async fn a_later_item_with_the_same_key_stays(store: &dyn Store) {
             notice("n", &[incident("j", "a", 1, None)], NoticeState::Rejected, 1),
         ],
         removed: Vec::new(),
+        silences: Vec::new(),
     };
     batch.append(Batch { removed: vec![Name::from("a")], ..Batch::default() });
     batch.append(Batch { states: vec![(Name::from("a"), state(3))], ..Batch::default() });

@@ -15,7 +15,9 @@ pub use retention::Retention;
 pub use sqlite::SqliteStore;
 pub use writer::{Committed, StoreHealth, Writer};
 
-use crate::model::{CheckState, Incident, Name, Notice, NoticeState, RunResult, Timestamp};
+use crate::model::{
+    CheckState, Incident, Name, Notice, NoticeState, RunResult, Silence, Timestamp,
+};
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -84,6 +86,8 @@ pub struct Batch {
     pub incidents: Vec<Incident>,
     /// Notices in whatever state.
     pub notices: Vec<Notice>,
+    /// Silences, in force or over.
+    pub silences: Vec<Silence>,
 }
 
 impl Batch {
@@ -99,6 +103,7 @@ impl Batch {
             + self.removed.len()
             + self.incidents.len()
             + self.notices.len()
+            + self.silences.len()
     }
 
     /// Adds what came after this batch. A later state, incident or notice replaces an earlier one.
@@ -112,6 +117,7 @@ impl Batch {
         self.removed.extend(later.removed);
         self.incidents.extend(later.incidents);
         self.notices.extend(later.notices);
+        self.silences.extend(later.silences);
     }
 }
 
@@ -122,6 +128,8 @@ pub struct Saved {
     pub states: Vec<(Name, CheckState)>,
     /// The notices that still matter, oldest first.
     pub notices: Vec<Notice>,
+    /// The silences that are not over.
+    pub silences: Vec<Silence>,
     /// What could not be read, and was left out so that the rest can go on.
     pub unreadable: Vec<String>,
 }

@@ -214,7 +214,7 @@ impl IncidentContext {
             reasons,
             labels: bounded_labels(&incident.labels),
             runbook: incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS)),
-            acknowledged: incident.acknowledged.as_deref().map(|person| clean(person, NAME)),
+            acknowledged: incident.acknowledged.as_ref().map(|taken| clean(&taken.by, NAME)),
             withdrawn: incident.withdrawn().map(|why| clean(why, REASON)),
             opened_at: incident.opened_at,
             began_at: incident.began_at,

@@ -13,16 +13,7 @@ const BEGAN: Timestamp = Timestamp::from_millis(1_772_356_502_000);
 /// and one that is over.
 pub fn incidents() -> Vec<Incident> {
     let full = Incident {
-        id: "01JNA8Y8PK0000000000000000".to_owned(),
-        check: "shop-api".into(),
-        kind: "http".to_owned(),
-        status: Status::Down,
-        severity: Severity::Critical,
-        opened_at: BEGAN.after(Duration::from_secs(60)),
         began_at: BEGAN,
-        resolved_at: None,
-        acknowledged: None,
-        suppressed_by: None,
         reasons: vec!["status == 200 failed: status is 503".to_owned()],
         labels: Labels::from([
             ("team".to_owned(), "shop".to_owned()),
@@ -34,6 +25,13 @@ pub fn incidents() -> Vec<Incident> {
             what: "failing".to_owned(),
             detail: "status == 200 failed: status is 503".to_owned(),
         }],
+        ..Incident::new(
+            "01JNA8Y8PK0000000000000000".to_owned(),
+            "shop-api".into(),
+            "http",
+            Status::Down,
+            BEGAN.after(Duration::from_secs(60)),
+        )
     };
     let bare = Incident {
         id: "01JNA8Y8PK0000000000000001".to_owned(),
@@ -67,7 +65,12 @@ pub fn hostile() -> Incident {
     incident.reasons = vec![long.clone(); 40];
     incident.labels = (0..100).map(|index| (format!("{evil}{index}"), long.clone())).collect();
     incident.runbook = Some(format!("javascript:{long}"));
-    incident.acknowledged = Some(long.clone());
+    incident.acknowledged = Some(crate::model::Acknowledgement {
+        by: long.clone(),
+        note: Some(long.clone()),
+        at: BEGAN,
+        until: None,
+    });
     incident.check = long.clone().into();
     incident.kind = long;
     incident

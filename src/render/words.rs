@@ -37,9 +37,7 @@ impl Tone {
             What::Resolved if incidents.iter().any(|incident| incident.withdrawn().is_none()) => {
                 Self::Good
             }
-            What::Resolved | What::Opened | What::Worsened | What::Digest => {
-                incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note)
-            }
+            _ => incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note),
         }
     }
 
@@ -85,6 +83,11 @@ pub fn state(incident: &Incident) -> &'static str {
 /// Why notices came together.
 pub const fn because(held: HeldBecause) -> &'static str {
     match held {
+        HeldBecause::Dependency => "what they stand on was down",
+        HeldBecause::Silence => "they were silenced",
+        HeldBecause::Maintenance => "maintenance was going on",
+        HeldBecause::Flapping => "the checks went to and fro",
+        HeldBecause::Group => "their route groups them",
         HeldBecause::Cooldown => "this channel had heard about them not long before",
         HeldBecause::RateLimit => "this channel had reached its rate limit",
         HeldBecause::Storm => "many came at once",

@@ -116,20 +116,15 @@ mod tests {
 
     fn incident(severity: Severity, team: &str) -> Incident {
         Incident {
-            id: "1".to_owned(),
-            check: "shop-api".into(),
-            kind: "http".to_owned(),
-            status: Status::Down,
             severity,
-            opened_at: Timestamp::from_millis(0),
-            began_at: Timestamp::from_millis(0),
-            resolved_at: None,
-            acknowledged: None,
-            suppressed_by: None,
-            reasons: vec![],
             labels: [("team".to_owned(), team.to_owned())].into(),
-            runbook: None,
-            timeline: vec![],
+            ..Incident::new(
+                "1".to_owned(),
+                "shop-api".into(),
+                "http",
+                Status::Down,
+                Timestamp::from_millis(0),
+            )
         }
     }
 

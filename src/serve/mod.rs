@@ -21,7 +21,9 @@ pub use key::{ApiKey, KeyError, Keys, Scope};
 pub use listen::serve;
 
 use crate::clock::Clock;
-use crate::model::{Board, Incident, Moment, Name, NoticeState, RunResult, Status};
+use crate::model::{
+    Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Status, Timestamp,
+};
 use crate::record::Store;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -63,6 +65,41 @@ pub trait Control: Send + Sync {
     /// run, but must not leave the check out of its schedule.
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError>;
 
+    /// Somebody takes an open incident on. Gives the incident as it is then.
+    async fn acknowledge(
+        &self,
+        incident: &str,
+        by: &str,
+        note: Option<&str>,
+        until: Option<Timestamp>,
+    ) -> Result<Incident, OperateError>;
+
+    /// Nobody has it any more.
+    async fn unacknowledge(&self, incident: &str, by: &str) -> Result<Incident, OperateError>;
+
+    /// No reminder and no escalation before `until`; then one reminder, if it is still open.
+    async fn snooze(
+        &self,
+        incident: &str,
+        by: &str,
+        until: Timestamp,
+    ) -> Result<Incident, OperateError>;
+
+    /// Sets a silence, in the place of the one with the same id if there is one.
+    async fn silence(&self, silence: Silence) -> Result<Silence, OperateError>;
+
+    /// Ends a silence now. One that is over stays as it is.
+    async fn expire_silence(&self, id: &str, by: &str) -> Result<Silence, OperateError>;
+
+    /// All silences that are not forgotten yet, newest first.
+    fn silences(&self) -> Vec<Silence>;
+
+    /// Stops the runs of a check, or lets it run again. Doing it twice changes nothing.
+    async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError>;
+
+    /// Tries a notice at once that waits for its next try, or once more one that was refused.
+    async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
+
     /// What the daemon knows about itself. Asked on each scrape and page, so it must be cheap.
     fn daemon(&self) -> DaemonStatus;
 }
@@ -79,6 +116,20 @@ pub enum RunNowError {
     /// Something stands in the way for now, in words.
     #[error("{0}")]
     Busy(String),
+    /// The daemon is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// Why something that a person asked for was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperateError {
+    /// There is no such thing.
+    #[error("there is no such thing")]
+    NotFound,
+    /// It cannot be done to it as it is, in words.
+    #[error("{0}")]
+    Conflict(String),
     /// The daemon is about to end.
     #[error("the daemon is stopping")]
     Stopping,

@@ -251,8 +251,8 @@ impl<'a> IncidentRow<'a> {
             status: incident.status,
             opened: Instant::new(incident.opened_at, now),
             reasons: &incident.reasons,
-            acknowledged: incident.acknowledged.as_deref(),
-            suppressed_by: incident.suppressed_by.as_deref(),
+            acknowledged: incident.acknowledged.as_ref().map(|taken| &*taken.by),
+            suppressed_by: incident.suppressed_by.map(|because| because.as_str()),
             runbook: incident.runbook.as_deref().filter(|url| is_web_address(url)),
         }
     }

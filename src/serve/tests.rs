@@ -514,7 +514,12 @@ async fn hostile_text_cannot_leave_its_place_on_the_page() {
     check.labels = Arc::new([("a<b".to_owned(), "\"><img src=x>".to_owned())].into());
     let mut open = incident("01INC", "shop-api");
     open.reasons = vec![evil.to_owned()];
-    open.acknowledged = Some("<b>me</b>".to_owned());
+    open.acknowledged = Some(crate::model::Acknowledgement {
+        by: "<b>me</b>".to_owned(),
+        note: None,
+        at: open.opened_at,
+        until: None,
+    });
     open.runbook = Some("javascript:alert(1)".to_owned());
     check.state.incident = Some(open);
     daemon.board.put(check);

@@ -1,7 +1,7 @@
 use super::{Mailbox, Next, Terms, mono};
 use crate::deliver::Outcome;
-use crate::model::{HeldBecause, Incident, Labels, Moment, Notice, NoticeState};
-use crate::model::{Severity, Status, Timestamp, What};
+use crate::model::{HeldBecause, Incident, Moment, Notice, NoticeState};
+use crate::model::{Status, Timestamp, What};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,22 +9,9 @@ use std::time::Duration;
 const START: i64 = 1_800_000_000_000;
 
 fn incident(id: &str) -> Incident {
-    Incident {
-        id: id.to_owned(),
-        check: format!("check-{}", id.split(':').next().unwrap_or_default()).into(),
-        kind: "http".to_owned(),
-        status: Status::Down,
-        severity: Severity::Critical,
-        opened_at: Timestamp::from_millis(START),
-        began_at: Timestamp::from_millis(START),
-        resolved_at: None,
-        acknowledged: None,
-        suppressed_by: None,
-        reasons: vec![],
-        labels: Labels::new(),
-        runbook: None,
-        timeline: vec![],
-    }
+    let check = format!("check-{}", id.split(':').next().unwrap_or_default()).into();
+    let at = Timestamp::from_millis(START);
+    Incident::new(id.to_owned(), check, "http", Status::Down, at)
 }
 
 /// A mailbox with a store beside it, a clock, and a record of what arrived when.

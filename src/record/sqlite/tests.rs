@@ -29,6 +29,7 @@ fn full_batch() -> Batch {
         results: vec![result("a", 1), result("b", 1)],
         states: vec![(Name::from("a"), state(1))],
         removed: Vec::new(),
+        silences: Vec::new(),
         incidents: vec![open.clone()],
         notices: vec![notice("n", &[open], NoticeState::Pending, 1)],
     }

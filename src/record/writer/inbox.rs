@@ -1,5 +1,5 @@
 use super::Committed;
-use crate::model::{CheckState, Incident, Name, Notice, RunResult};
+use crate::model::{CheckState, Incident, Name, Notice, RunResult, Silence};
 use crate::record::Batch;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::sync::oneshot;
@@ -25,6 +25,7 @@ pub(super) struct Inbox {
     /// By id, and so in the order of time.
     incidents: BTreeMap<String, Incident>,
     notices: BTreeMap<String, Notice>,
+    silences: BTreeMap<String, Silence>,
     tickets: Vec<Ticket>,
     /// The latest taking left results behind, which waited long enough.
     backlog: bool,
@@ -62,6 +63,7 @@ impl Inbox {
         self.states.extend(batch.states.into_iter().map(|(name, state)| (name, Some(state))));
         self.incidents.extend(batch.incidents.into_iter().map(|item| (item.id.clone(), item)));
         self.notices.extend(batch.notices.into_iter().map(|item| (item.id.clone(), item)));
+        self.silences.extend(batch.silences.into_iter().map(|item| (item.id.clone(), item)));
         self.tickets.push(ticket);
     }
 
@@ -86,6 +88,9 @@ impl Inbox {
         for notice in batch.notices {
             self.notices.entry(notice.id.clone()).or_insert(notice);
         }
+        for silence in batch.silences {
+            self.silences.entry(silence.id.clone()).or_insert(silence);
+        }
     }
 
     /// Takes what makes one transaction: everything, but at most so many results. Those that stay
@@ -103,6 +108,7 @@ impl Inbox {
             states: std::mem::take(&mut self.states),
             incidents: std::mem::take(&mut self.incidents),
             notices: std::mem::take(&mut self.notices),
+            silences: std::mem::take(&mut self.silences),
             tickets: self.take_tickets(),
         }
     }
@@ -133,6 +139,7 @@ impl Inbox {
             && self.states.is_empty()
             && self.incidents.is_empty()
             && self.notices.is_empty()
+            && self.silences.is_empty()
             && self.tickets.is_empty()
     }
 
@@ -158,6 +165,7 @@ pub(super) struct Taken {
     states: HashMap<Name, Option<CheckState>>,
     incidents: BTreeMap<String, Incident>,
     notices: BTreeMap<String, Notice>,
+    silences: BTreeMap<String, Silence>,
     tickets: Vec<Ticket>,
 }
 
@@ -170,6 +178,7 @@ impl Taken {
             removed: Vec::new(),
             incidents: self.incidents.into_values().collect(),
             notices: self.notices.into_values().collect(),
+            silences: self.silences.into_values().collect(),
         };
         for (name, state) in self.states {
             match state {
@@ -195,6 +204,7 @@ pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Batch> {
     // The fields are filled as they stand here: what is owed comes first, since a crash between
     // the halves should rather repeat an alert than lose it.
     let first = Batch {
+        silences: take_some(&mut batch.silences, &mut room),
         notices: take_some(&mut batch.notices, &mut room),
         incidents: take_some(&mut batch.incidents, &mut room),
         removed: take_some(&mut batch.removed, &mut room),

@@ -1,13 +1,13 @@
 //! A daemon that only the tests know: plain data behind a real listener.
 
 use super::super::{
-    Api, ApiKey, Control, DaemonStatus, Keys, NoticeCount, RunNowError, Scope, Settings, StoreView,
-    serve,
+    Api, ApiKey, Control, DaemonStatus, Keys, NoticeCount, OperateError, RunNowError, Scope,
+    Settings, StoreView, serve,
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
     Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice, NoticeState,
-    RunResult, Severity, Status, TimelineEntry, Timestamp, What,
+    RunResult, Severity, Silence, Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
 use arc_swap::ArcSwap;
@@ -135,6 +135,44 @@ impl Control for FakeControl {
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError> {
         let answer = *self.answer.lock().unwrap();
         answer(check)
+    }
+
+    async fn acknowledge(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+        _: Option<Timestamp>,
+    ) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn unacknowledge(&self, _: &str, _: &str) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn snooze(&self, _: &str, _: &str, _: Timestamp) -> Result<Incident, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn silence(&self, _: Silence) -> Result<Silence, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn expire_silence(&self, _: &str, _: &str) -> Result<Silence, OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    fn silences(&self) -> Vec<Silence> {
+        Vec::new()
+    }
+
+    async fn pause(&self, _: &str, _: &str, _: bool) -> Result<(), OperateError> {
+        Err(OperateError::Stopping)
+    }
+
+    async fn retry_notice(&self, _: &str) -> Result<Notice, OperateError> {
+        Err(OperateError::Stopping)
     }
 
     fn daemon(&self) -> DaemonStatus {
@@ -280,16 +318,7 @@ pub(super) fn check(name: &str, kind: &'static str, status: Status) -> CheckView
 
 pub(super) fn incident(id: &str, check: &str) -> Incident {
     Incident {
-        id: id.to_owned(),
-        check: check.into(),
-        kind: "http".to_owned(),
-        status: Status::Down,
-        severity: Severity::Critical,
-        opened_at: at(3060),
         began_at: at(3000),
-        resolved_at: None,
-        acknowledged: None,
-        suppressed_by: None,
         reasons: vec!["status == 200 failed: status is 503".to_owned()],
         labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]),
         runbook: Some("https://wiki.example/shop-api".to_owned()),
@@ -298,6 +327,7 @@ pub(super) fn incident(id: &str, check: &str) -> Incident {
             what: "opened".to_owned(),
             detail: "3 bad verdicts in a row".to_owned(),
         }],
+        ..Incident::new(id.to_owned(), check.into(), "http", Status::Down, at(3060))
     }
 }
 
