@@ -4,16 +4,20 @@
 mod context;
 mod escape;
 mod fit;
+mod headline;
+mod incident;
 mod letter;
 mod plain;
 pub mod sample;
 mod words;
 
-pub use context::{
-    Context, Counts, HeldContext, IncidentContext, TimelineContext, bounded_labels, bounded_reasons,
-};
+pub use context::{Context, Counts, HeldContext};
 pub use escape::{clean, escape, html, short};
 pub use fit::{fit, length, split};
+pub use incident::{
+    IncidentContext, TimelineContext, bounded_acknowledgement, bounded_dependents, bounded_labels,
+    bounded_reasons, bounded_tried,
+};
 pub use letter::{Held, Letter};
 pub use words::Tone;
 

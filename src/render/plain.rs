@@ -1,8 +1,9 @@
 //! The text that goes out when a template fails: made here, without templates, so that nothing
 //! about it can fail.
 
-use super::context::{Context, IncidentContext};
-use super::escape::{escape, html, short};
+use super::context::Context;
+use super::escape::{escape, html};
+use super::incident::IncidentContext;
 use crate::model::{Format, What};
 
 /// Title, text and HTML (empty unless the format has it) of a message.
@@ -10,9 +11,21 @@ pub(super) fn built_in(context: &Context, format: Format) -> (String, String, St
     let title = title(context);
     let mut lines = Vec::new();
     if let ([incident], true) = (&context.incidents[..], context.what != What::Test) {
-        lines.extend(incident.reasons.iter().cloned());
-        lines.push(format!("since {}, for {}", incident.began, incident.duration));
-        lines.extend(incident.runbook.iter().map(|runbook| format!("runbook: {runbook}")));
+        if incident.resolved_at.is_none() {
+            lines.extend(incident.details.iter().cloned());
+            lines.push(format!("since {}, for {}", incident.began, incident.duration));
+            lines.extend(incident.impact.iter().cloned());
+        }
+        lines.extend(incident.tried.iter().map(|attempt| format!("recovery: {}", attempt.detail)));
+        if let Some(by) = &incident.acknowledged {
+            let note = incident.acknowledged_note.as_deref();
+            let said = note.map(|note| format!(": {note}")).unwrap_or_default();
+            lines.push(format!("acknowledged by {by}{said}"));
+        }
+        if incident.resolved_at.is_none() {
+            lines.extend(incident.snoozed.iter().map(|until| format!("snoozed until {until}")));
+            lines.extend(incident.runbook.iter().map(|runbook| format!("runbook: {runbook}")));
+        }
     } else {
         lines.extend(context.incidents.iter().map(line));
         if context.more > 0 {
@@ -33,22 +46,13 @@ fn title(context: &Context) -> String {
             format!("{} TEST from {}: nothing is wrong", context.icon, context.daemon)
         }
         (_, [incident]) => line(incident),
-        (_, incidents) => {
-            format!(
-                "{} {} alerts from {}",
-                context.icon,
-                incidents.len() + context.more,
-                context.daemon
-            )
+        (_, _) => {
+            format!("{} {} from {}", context.icon, context.counts.heading, context.daemon)
         }
     }
 }
 
 fn line(incident: &IncidentContext) -> String {
-    let IncidentContext { icon, state, check, .. } = incident;
-    match incident.resolved_at {
-        Some(_) if let Some(why) = &incident.withdrawn => format!("{icon} {state} {check}: {why}"),
-        Some(_) => format!("{icon} {state} {check} after {}", incident.duration),
-        None => format!("{icon} {state} {check}: {}", short(&incident.reason, 140)),
-    }
+    let IncidentContext { icon, heading, check, gist, .. } = incident;
+    format!("{icon} {heading} {check}: {gist}")
 }

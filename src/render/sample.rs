@@ -1,13 +1,23 @@
 //! Letters of every sort, to try a template on before it is needed.
 
 use super::letter::{Held, Letter};
-use crate::model::{
-    HeldBecause, Incident, Labels, Severity, Status, TimelineEntry, Timestamp, What,
-};
+use crate::model::{Acknowledgement, HeldBecause, Incident, Labels, Name, Severity, Status};
+use crate::model::{TimelineEntry, Timestamp, What};
 use std::time::Duration;
 
 /// 2026-03-01 09:15:02 UTC.
 const BEGAN: Timestamp = Timestamp::from_millis(1_772_356_502_000);
+
+/// What may be told about an incident that goes on.
+pub(super) const ABOUT_OPEN: [What; 7] = [
+    What::Opened,
+    What::Worsened,
+    What::Reminder,
+    What::Escalated,
+    What::Flapping,
+    What::FlappingEnded,
+    What::RecoveryStopped,
+];
 
 /// Incidents as different as templates meet them: with everything, with as little as possible,
 /// and one that is over.
@@ -54,6 +64,31 @@ pub fn incidents() -> Vec<Incident> {
     vec![full, bare, over]
 }
 
+/// An incident with a long story: others depend on it, recovery tried its best, it flapped, and
+/// somebody has taken it on.
+pub fn eventful() -> Incident {
+    let mut incident = incidents().remove(0);
+    let after = |seconds| BEGAN.after(Duration::from_secs(seconds));
+    incident.dependents = (1..=12).map(|number| Name::from(format!("shop-{number:02}"))).collect();
+    for (seconds, what, detail) in [
+        (90, "recovery", "restart (shop-api.service), attempt 1 of 3: still down"),
+        (180, "flapping", "43% of the last 21 results changed"),
+        (240, "recovery", "3 attempts of restart (shop-api.service) did not help"),
+        (270, "acknowledged", "by anna: the disk is full"),
+    ] {
+        incident.note(after(seconds), what, detail);
+    }
+    incident.acknowledged = Some(Acknowledgement {
+        by: "anna".to_owned(),
+        note: Some("the disk is full".to_owned()),
+        at: after(270),
+        until: None,
+    });
+    incident.snoozed_until = Some(after(3_600));
+    incident.reminders = 2;
+    incident
+}
+
 /// What a check of a hostile server may say, in every place where text from outside may stand.
 #[cfg(test)]
 pub fn hostile() -> Incident {
@@ -65,12 +100,18 @@ pub fn hostile() -> Incident {
     incident.reasons = vec![long.clone(); 40];
     incident.labels = (0..100).map(|index| (format!("{evil}{index}"), long.clone())).collect();
     incident.runbook = Some(format!("javascript:{long}"));
-    incident.acknowledged = Some(crate::model::Acknowledgement {
+    incident.acknowledged = Some(Acknowledgement {
         by: long.clone(),
         note: Some(long.clone()),
         at: BEGAN,
         until: None,
     });
+    for what in ["recovery", "flapping"] {
+        for _ in 0..40 {
+            incident.note(BEGAN, what, long.clone());
+        }
+    }
+    incident.dependents = vec![Name::from(long.clone()); 100];
     incident.check = long.clone().into();
     incident.kind = long;
     incident
@@ -84,12 +125,17 @@ pub(super) fn letters<E>(mut each: impl FnMut(&Letter<'_>) -> Result<(), E>) -> 
         let zone = chrono_tz::UTC;
         each(&Letter { what, at: now, now, daemon: "prod", zone, incidents, held })
     };
-    for incident in &incidents {
+    let mut unknown = incidents[1].clone();
+    unknown.status = Status::Unknown;
+    let eventful = eventful();
+    let mut survived = eventful.clone();
+    survived.resolved_at = Some(now);
+    for incident in incidents.iter().chain([&unknown, &eventful, &survived]) {
         let alone = std::slice::from_ref(incident);
         match incident.resolved_at {
             Some(_) => letter(What::Resolved, alone, None)?,
             None => {
-                for what in [What::Opened, What::Worsened] {
+                for what in ABOUT_OPEN {
                     letter(what, alone, None)?;
                 }
             }
@@ -100,5 +146,6 @@ pub(super) fn letters<E>(mut each: impl FnMut(&Letter<'_>) -> Result<(), E>) -> 
     letter(What::Test, &[], None)?;
     let held = Some(Held { notices: 4, because: HeldBecause::RateLimit });
     letter(What::Digest, &incidents, held)?;
-    letter(What::Digest, &incidents[..2], None)
+    letter(What::Digest, &incidents[..2], None)?;
+    letter(What::Digest, &[survived, incidents[2].clone()], held)
 }

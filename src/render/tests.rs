@@ -1,6 +1,8 @@
 use super::{Held, Letter, Rendered, Renderer, length, sample};
 use crate::model::{Format, HeldBecause, Incident, TimelineEntry, Timestamp, What};
 
+mod alerting;
+
 const SLACK: &str = include_str!("../../alert-templates/slack.jinja");
 const DISCORD: &str = include_str!("../../alert-templates/discord.jinja");
 const TELEGRAM: &str = include_str!("../../alert-templates/telegram.jinja");
@@ -74,7 +76,7 @@ fn slack_messages() {
     warning · postgres · prod
 
     ==worsened
-    🔴 *DOWN shop-api* (was degraded) — status == 200 failed: status is 503
+    🔴 *DOWN shop-api* — was degraded · status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <https://wiki.example/shop-api|Runbook>
@@ -112,7 +114,7 @@ fn discord_messages() {
     warning · postgres
 
     ==worsened
-    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    🔴 DOWN shop-api — was degraded · status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1
     [Runbook](https://wiki.example/shop-api)
@@ -150,7 +152,7 @@ fn telegram_messages() {
     warning · postgres · prod
 
     ==worsened
-    🔴 <b>DOWN shop-api</b> (was degraded) — status == 200 failed: status is 503
+    🔴 <b>DOWN shop-api</b> — was degraded · status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     <a href="https://wiki.example/shop-api">Runbook</a>
@@ -197,7 +199,7 @@ fn email_messages() {
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
     ==worsened
-    [prod] 🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    [prod] 🔴 DOWN shop-api — was degraded · status == 200 failed: status is 503
     shop-api is down:
     • status == 200 failed: status is 503
 
@@ -247,7 +249,7 @@ fn console_messages() {
     warning · postgres · prod
 
     ==worsened
-    🔴 DOWN shop-api (was degraded) — status == 200 failed: status is 503
+    🔴 DOWN shop-api — was degraded · status == 200 failed: status is 503
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1 · prod
     Runbook: https://wiki.example/shop-api
@@ -276,13 +278,13 @@ fn email_html() {
     insta::assert_snapshot!(rendered.html, @r#"
     <div style="font-family: system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; font-size: 15px; line-height: 1.5; max-width: 40em">
     <div style="border-left: 4px solid #d73a49; padding: 2px 0 2px 14px">
-    <p style="margin: 0 0 8px"><strong>🔴 DOWN shop-api</strong></p>
-    <ul style="margin: 0 0 8px; padding-left: 20px">
+    <p style="margin: 0"><strong>🔴 DOWN shop-api</strong> — status == 200 failed: status is 503</p>
+    <ul style="margin: 8px 0 0; padding-left: 20px">
     <li>status == 200 failed: status is 503</li>
     <li>&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; co</li>
     </ul>
-    <p style="margin: 0">Since 2026-03-01 09:15:02 UTC<br>
-    critical · http · team=shop · tier=1</p>
+    <p style="margin: 8px 0 0">Since 2026-03-01 09:15:02 UTC</p>
+    <p style="margin: 0">critical · http · team=shop · tier=1</p>
     <p style="margin: 8px 0 0"><a href="https://wiki.example/shop-api">Runbook</a></p>
     </div>
     <p style="margin: 8px 0 0 18px; color: #777; font-size: 12px">watchbell · prod · 2026-03-01 09:20:12 UTC</p>
@@ -311,7 +313,12 @@ fn a_digest_lists_the_worst_first_and_counts_the_rest() {
 fn hostile_text_stays_text_in_every_format() {
     let incident = sample::hostile();
     for (source, format) in ALL {
-        for what in [What::Opened, What::Worsened, What::Digest, What::Test] {
+        for what in sample::ABOUT_OPEN.into_iter().chain([What::Resolved, What::Digest, What::Test])
+        {
+            let incident = Incident {
+                resolved_at: (what == What::Resolved).then_some(incident.began_at),
+                ..incident.clone()
+            };
             let Rendered { title, text, html, .. } =
                 rendered(source, *format, what, std::slice::from_ref(&incident));
             for part in [&title, &text, &html] {
@@ -397,7 +404,7 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     insta::assert_snapshot!(found.join("\n"), @r#"
     Rendered {
         title: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503",
-        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
+        text: "since 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
         html: "",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
@@ -405,7 +412,7 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     }
     Rendered {
         title: "🔴 3 alerts from prod",
-        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s",
+        text: "🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503 · 5m 10s\n🟡 DEGRADED core-db: no reason is known · 5m 10s\n🟢 UP billing: was down for 5m 10s",
         html: "",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
@@ -413,16 +420,16 @@ fn a_template_that_fails_in_the_night_gives_way_to_a_built_in_text() {
     }
     Rendered {
         title: "🔴 DOWN odd<one>: status == 200 failed: status is 503",
-        text: "status == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
-        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nstatus == 200 failed: status is 503\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api</pre>",
+        text: "since 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api",
+        html: "<pre>🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n\nsince 2026-03-01 09:15:02 UTC, for 5m 10s\nrunbook: https://wiki.example/shop-api</pre>",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
         ),
     }
     Rendered {
         title: "🔴 3 alerts from prod",
-        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s",
-        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503\n🟡 DEGRADED core-db: no reason is known\n🟢 UP billing after 5m 10s</pre>",
+        text: "🔴 DOWN odd<one>: status == 200 failed: status is 503 · 5m 10s\n🟡 DEGRADED core-db: no reason is known · 5m 10s\n🟢 UP billing: was down for 5m 10s",
+        html: "<pre>🔴 3 alerts from prod\n\n🔴 DOWN odd&lt;one&gt;: status == 200 failed: status is 503 · 5m 10s\n🟡 DEGRADED core-db: no reason is known · 5m 10s\n🟢 UP billing: was down for 5m 10s</pre>",
         fell_back: Some(
             "alert.jinja:1: `incident.nothing` is not defined (a name that is not always there needs `|default(\"\")`)",
         ),

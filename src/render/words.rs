@@ -34,7 +34,12 @@ impl Tone {
     pub fn of(what: What, incidents: &[Incident]) -> Self {
         match what {
             What::Test => Self::Note,
-            What::Resolved if incidents.iter().any(|incident| incident.withdrawn().is_none()) => {
+            What::Flapping => Self::Warning,
+            // Good news with a check among it that was removed is good news all the same.
+            What::Resolved | What::Digest
+                if incidents.iter().all(|incident| incident.resolved_at.is_some())
+                    && incidents.iter().any(|incident| incident.withdrawn().is_none()) =>
+            {
                 Self::Good
             }
             _ => incidents.iter().map(Self::of_incident).max().unwrap_or(Self::Note),
@@ -83,11 +88,11 @@ pub fn state(incident: &Incident) -> &'static str {
 /// Why notices came together.
 pub const fn because(held: HeldBecause) -> &'static str {
     match held {
-        HeldBecause::Dependency => "what they stand on was down",
+        HeldBecause::Dependency => "what they depend on was down",
         HeldBecause::Silence => "they were silenced",
         HeldBecause::Maintenance => "maintenance was going on",
-        HeldBecause::Flapping => "the checks went to and fro",
-        HeldBecause::Group => "their route groups them",
+        HeldBecause::Flapping => "the checks were flapping",
+        HeldBecause::Group => "they came close together",
         HeldBecause::Cooldown => "this channel had heard about them not long before",
         HeldBecause::RateLimit => "this channel had reached its rate limit",
         HeldBecause::Storm => "many came at once",

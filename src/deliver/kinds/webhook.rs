@@ -1,10 +1,11 @@
 use crate::config::Section;
 use crate::deliver::support::{SecretUrl, Veil, classify, exchange, required_url};
 use crate::deliver::{Channel, ChannelKind, Net, Outcome};
-use crate::model::{
-    Format, Incident, Labels, Message, OptionDoc, Secret, Severity, Timestamp, What,
+use crate::model::{Acknowledgement, Format, Incident, Labels, Message, OptionDoc, Secret};
+use crate::model::{Severity, Status, TimelineEntry, Timestamp, What};
+use crate::render::{
+    bounded_acknowledgement, bounded_dependents, bounded_labels, bounded_reasons, bounded_tried,
 };
-use crate::render::{bounded_labels, bounded_reasons};
 use async_trait::async_trait;
 use hmac::{Hmac, Mac};
 use reqwest::Method;
@@ -146,6 +147,12 @@ struct Subject<'a> {
     labels: Labels,
     opened_at: Timestamp,
     resolved_at: Option<Timestamp>,
+    status: Status,
+    acknowledged: Option<Acknowledgement>,
+    /// What recovery did, the latest of it.
+    tried: Vec<TimelineEntry>,
+    /// The first of the checks that depend on it.
+    dependents: Vec<String>,
 }
 
 impl<'a> Body<'a> {
@@ -159,6 +166,10 @@ impl<'a> Body<'a> {
             labels: bounded_labels(&incident.labels),
             opened_at: incident.opened_at,
             resolved_at: incident.resolved_at,
+            status: incident.status,
+            acknowledged: incident.acknowledged.as_ref().map(bounded_acknowledgement),
+            tried: bounded_tried(incident),
+            dependents: bounded_dependents(&incident.dependents),
         };
         Self {
             what: message.what,
@@ -186,7 +197,7 @@ mod tests {
         let webhook = channel(&KIND, &format!("url = \"{}\"", fake.url("/in")));
         for message in messages(&KIND).iter().chain(&hostile_messages(&KIND)) {
             assert_eq!(webhook.send(&net(), message).await, Outcome::Accepted);
-            assert!(fake.last().body.len() < 2_000_000, "{}", fake.last().body.len());
+            assert!(fake.last().body.len() < 2_500_000, "{}", fake.last().body.len());
         }
         insta::assert_json_snapshot!(fake.requests()[0].json(), @r#"
         {
@@ -206,7 +217,11 @@ mod tests {
                 "tier": "1"
               },
               "opened_at": "2026-03-01T09:16:02.000Z",
-              "resolved_at": null
+              "resolved_at": null,
+              "status": "down",
+              "acknowledged": null,
+              "tried": [],
+              "dependents": []
             }
           ],
           "text": "🔴 DOWN shop-api — status == 200 failed: status is 503\nSince 2026-03-01 09:15:02 UTC\ncritical · http · team=shop · tier=1 · prod\nRunbook: https://wiki.example/shop-api"
@@ -230,7 +245,11 @@ mod tests {
                 "tier": "1"
               },
               "opened_at": "2026-03-01T09:16:02.000Z",
-              "resolved_at": "2026-03-01T09:20:12.000Z"
+              "resolved_at": "2026-03-01T09:20:12.000Z",
+              "status": "down",
+              "acknowledged": null,
+              "tried": [],
+              "dependents": []
             }
           ],
           "text": "🟢 UP billing — was down for 5m 10s · prod"

@@ -149,12 +149,11 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
     <div style=3D"font-family: system-ui, -apple-system, 'Segoe UI', Roboto, sa=
     ns-serif; font-size: 15px; line-height: 1.5; max-width: 40em">
     <div style=3D"border-left: 4px solid #d73a49; padding: 2px 0 2px 14px">
-    <p style=3D"margin: 0 0 8px"><strong>=F0=9F=94=B4 DOWN shop-api</strong></p>
-    <ul style=3D"margin: 0 0 8px; padding-left: 20px">
-    <li>status =3D=3D 200 failed: status is 503</li>
-    </ul>
-    <p style=3D"margin: 0">Since 2026-03-01 09:15:02 UTC<br>
-    critical =C2=B7 http =C2=B7 team=3Dshop =C2=B7 tier=3D1</p>
+    <p style=3D"margin: 0"><strong>=F0=9F=94=B4 DOWN shop-api</strong> =E2=80=
+    =94 status =3D=3D 200 failed: status is 503</p>
+    <p style=3D"margin: 8px 0 0">Since 2026-03-01 09:15:02 UTC</p>
+    <p style=3D"margin: 0">critical =C2=B7 http =C2=B7 team=3Dshop =C2=B7 tier=
+    =3D1</p>
     <p style=3D"margin: 8px 0 0"><a href=3D"https://wiki.example/shop-api">Runb=
     ook</a></p>
     </div>
