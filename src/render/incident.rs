@@ -144,13 +144,13 @@ impl IncidentContext {
             severity: incident.severity,
             state: words::state(incident),
             heading: headline.heading,
-            gist: headline.gist,
             icon: tone.icon(),
             color: tone.hex(),
             reason: headline::reason(incident, REASON),
             more_reasons: incident.reasons.len().saturating_sub(REASONS),
-            details: if says_all { Vec::new() } else { reasons.clone() },
+            details: if says_all { Vec::new() } else { untold(&reasons, &headline.gist) },
             reasons,
+            gist: headline.gist,
             labels: bounded_labels(&incident.labels),
             runbook: incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS)),
             acknowledged: taken.as_ref().map(|taken| taken.by.clone()),
@@ -185,6 +185,11 @@ impl TimelineContext {
             detail: clean(&entry.detail, REASON),
         }
     }
+}
+
+/// The reasons without those that only put `gist` in other words.
+fn untold(reasons: &[String], gist: &str) -> Vec<String> {
+    reasons.iter().filter(|reason| !reason.ends_with(&format!(": {gist}"))).cloned().collect()
 }
 
 /// Who has taken `incident` on, if that still counts at `now`; of one that is over, who had.

@@ -276,6 +276,15 @@ fn flapping_that_ended_is_no_longer_told() {
 }
 
 #[test]
+fn what_the_title_says_does_not_come_again_below_it() {
+    let mut incident = sample::eventful();
+    incident.reasons.insert(0, "it goes to and fro: 43% of the last 21 results changed".to_owned());
+    let found = rendered(CONSOLE, Format::Plain, What::Flapping, &[incident]);
+    assert_eq!(found.title, "🟡 FLAPPING shop-api — 43% of the last 21 results changed");
+    assert!(found.text.starts_with("• status == 200 failed: status is 503\nSince "));
+}
+
+#[test]
 fn what_is_listed_of_an_incident_is_bounded() {
     let hostile = sample::hostile();
     let context = Context::of(&letter(What::Opened, std::slice::from_ref(&hostile)));
