@@ -215,6 +215,8 @@ impl Monitor {
             Change::Opened(_) => Some(What::Opened),
             Change::Worsened(_) => Some(What::Worsened),
             Change::Improved(_) => None,
+            Change::Flapping(_) => Some(What::Flapping),
+            Change::FlappingEnded(_) => Some(What::FlappingEnded),
             Change::Resolved(_) => Some(What::Resolved),
         };
         let addresses = match what {
@@ -408,6 +410,8 @@ fn own_policy(name: &Name) -> Policy {
         confirm_after: 1,
         recover_after: 1,
         lasting: Duration::ZERO,
+        unknown_after: None,
+        flapping: false,
         severity: Severity::Critical,
         labels: Labels::new(),
         runbook: None,

@@ -434,7 +434,7 @@ fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Opt
     let check = (kind.parse)(&mut table);
     table.finish(problems);
     let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
-    let (cadence, retry_default) = schedule?;
+    let (cadence, interval) = schedule?;
     let name = raw.name?;
     let policy = Policy {
         check: name.clone(),
@@ -442,6 +442,8 @@ fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Opt
         confirm_after: raw.confirm_after,
         recover_after: raw.recover_after,
         lasting: raw.lasting,
+        unknown_after: raw.unknown_after.of(interval),
+        flapping: raw.flapping,
         severity: raw.severity,
         labels: raw.labels,
         runbook: raw.runbook,
@@ -453,7 +455,7 @@ fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Opt
         judge: judge?,
         cadence: cadence?,
         timeout: raw.timeout,
-        retry_every: raw.retry_every.unwrap_or(retry_default),
+        retry_every: raw.retry_every.unwrap_or(interval),
         policy,
         fingerprint: raw.fingerprint,
     })

@@ -28,6 +28,10 @@ pub struct RawCheck<'i> {
     pub confirm_after: u32,
     /// Good verdicts in a row before it resolves.
     pub recover_after: u32,
+    /// How long nobody may be able to say how it is before an incident opens.
+    pub unknown_after: UnknownAfter,
+    /// Whether a check that goes to and fro is told as such.
+    pub flapping: bool,
     /// Time between runs while bad and not confirmed; that of the schedule if absent.
     pub retry_every: Option<Duration>,
     /// Of an incident that is down.
@@ -44,6 +48,28 @@ pub struct RawCheck<'i> {
     pub place: Place,
     /// The same for tables that say the same, secrets included.
     pub fingerprint: [u8; 32],
+}
+
+/// How long unknown verdicts may go on before people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownAfter {
+    /// So many intervals, since the check does not say.
+    Intervals(u32),
+    /// So long.
+    Span(Duration),
+    /// People are never told.
+    Never,
+}
+
+impl UnknownAfter {
+    /// The time that it means for a check that runs once in `interval`; none is never.
+    pub fn of(self, interval: Duration) -> Option<Duration> {
+        match self {
+            Self::Intervals(count) => Some(interval.saturating_mul(count)),
+            Self::Span(span) => Some(span),
+            Self::Never => None,
+        }
+    }
 }
 
 /// When a check runs.
@@ -128,6 +154,10 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'
     let confirm_default = if lasting.is_some() { 1 } else { 3 };
     let confirm_after = table.built("confirm_after", at_least_one).unwrap_or(confirm_default);
     let recover_after = table.built("recover_after", at_least_one).unwrap_or(2);
+    let unknown_after = table
+        .built("unknown_after", |text: String| unknown_after(&text))
+        .unwrap_or(UnknownAfter::Intervals(3));
+    let flapping = table.or("flapping", true);
     let retry_every = table.built("retry_every", |text: String| positive(&text));
     let severity = table.or("severity", Severity::Critical);
     let labels = read_labels(table);
@@ -144,6 +174,8 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'
         lasting: lasting.unwrap_or_default(),
         confirm_after,
         recover_after,
+        unknown_after,
+        flapping,
         retry_every,
         severity,
         labels,
@@ -203,7 +235,58 @@ fn at_least_one(count: u32) -> Result<u32, String> {
     if count == 0 { Err("must be at least 1".to_owned()) } else { Ok(count) }
 }
 
+fn unknown_after(text: &str) -> Result<UnknownAfter, String> {
+    if text == "never" {
+        return Ok(UnknownAfter::Never);
+    }
+    positive(text).map(UnknownAfter::Span).map_err(|why| format!("{why}, or `never`"))
+}
+
 fn positive(text: &str) -> Result<Duration, String> {
     let span = super::section::parse_duration(text)?;
     if span.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(span) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UnknownAfter, read_checks};
+    use crate::config::{Interpolator, Problems, Section, SourceFile};
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// How long unknown may last by `line` for a check that runs each minute, or the problem.
+    fn check(line: &str, expected: Result<Option<u64>, &str>) {
+        let text = format!("[[check]]\nname = \"a\"\n{line}\n[check.tcp]\n");
+        let file = SourceFile::in_memory("a.toml", &text);
+        let mut problems = Problems::default();
+        let base = Path::new("/etc/watchbell");
+        let mut root = Section::root(&file, base, &Interpolator::new(base), &mut problems);
+        let checks = read_checks(&mut root, &["tcp"]);
+        root.finish(&mut problems);
+        let found: Vec<String> = problems.sorted().iter().map(ToString::to_string).collect();
+        let said: Vec<UnknownAfter> = checks.iter().map(|check| check.unknown_after).collect();
+        match expected {
+            Ok(seconds) => {
+                assert_eq!(found, [""; 0], "{line}");
+                let minute = Duration::from_secs(60);
+                let spans: Vec<_> = said.iter().map(|said| said.of(minute)).collect();
+                assert_eq!(spans, [seconds.map(Duration::from_secs)], "{line}");
+            }
+            Err(problem) => assert_eq!(found, [problem], "{line}"),
+        }
+    }
+
+    #[test]
+    fn unknown_may_last_three_intervals_or_as_long_as_is_said() {
+        check("", Ok(Some(180)));
+        check("unknown_after = \"10m\"", Ok(Some(600)));
+        check("unknown_after = \"never\"", Ok(None));
+        check(
+            "unknown_after = \"often\"",
+            Err(
+                "a.toml:3:17: check.unknown_after: `often` is not a duration: expected number at 0 \
+                 (such as 500ms, 30s, 5m, 12h), or `never`",
+            ),
+        );
+    }
 }

@@ -6,7 +6,7 @@ mod interpolate;
 mod problem;
 mod section;
 
-pub use checks::{RawCheck, RawSchedule, read_check_files, read_checks, read_file};
+pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
 pub use daemon::{
     ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, RawRoute, Settings, read_settings,
 };

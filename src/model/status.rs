@@ -68,12 +68,12 @@ impl Severity {
         }
     }
 
-    /// The severity of an incident of a check of severity `self` that is `status`: degraded has
-    /// the lesser of warning and the check's own.
+    /// The severity of an incident of a check of severity `self` that is `status`: degraded and
+    /// unknown have the lesser of warning and the check's own.
     pub fn of(self, status: Status) -> Self {
         match status {
-            Status::Degraded => self.min(Self::Warning),
-            Status::Up | Status::Down | Status::Unknown => self,
+            Status::Degraded | Status::Unknown => self.min(Self::Warning),
+            Status::Up | Status::Down => self,
         }
     }
 }
