@@ -98,11 +98,20 @@ impl Store for FakeStore {
         self.piece(all, page).await
     }
 
+    async fn notice(&self, id: &str) -> Result<Option<Notice>, StoreError> {
+        self.ping().await?;
+        Ok(self.notices.lock().unwrap().iter().find(|notice| notice.id == id).cloned())
+    }
+
     async fn forget_results(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
     async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn forget_silences(&self, _before: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
 
