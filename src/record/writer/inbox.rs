@@ -191,14 +191,14 @@ impl Taken {
 }
 
 /// Two halves of a batch, the earlier one first; a batch of one item comes back.
-pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Batch> {
+pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
     fn take_some<T>(from: &mut Vec<T>, room: &mut usize) -> Vec<T> {
         let some = from.len().min(*room);
         *room -= some;
         from.drain(..some).collect()
     }
     if batch.len() < 2 {
-        return Err(batch);
+        return Err(Box::new(batch));
     }
     let mut room = batch.len() / 2;
     // The fields are filled as they stand here: what is owed comes first, since a crash between

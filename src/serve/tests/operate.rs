@@ -214,7 +214,7 @@ async fn silences_are_listed_by_their_state_newest_first() {
         let set = daemon.done("POST", SILENCES, &body).await;
         set["id"].as_str().unwrap().to_owned()
     };
-    let mut ids = vec![
+    let mut ids = [
         set("over", "2025-01-01T01:00:00Z").await,
         set("now", "2024-01-01T00:00:00Z").await,
         set("later", "2025-01-01T02:00:00Z").await,
