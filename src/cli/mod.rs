@@ -1,12 +1,19 @@
 //! The command line: one file a subcommand.
 
+mod ack;
 mod check;
+mod history;
+mod incidents;
 mod kinds;
 mod log;
+mod notices;
 mod notify;
 mod output;
+mod pause;
 mod remote;
 mod run;
+mod silence;
+mod snooze;
 mod status;
 mod validate;
 
@@ -75,6 +82,24 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask a running daemon how everything is
     Status(status::StatusArgs),
+    /// List the incidents of a running daemon, or show one with its timeline
+    #[command(visible_alias = "incident")]
+    Incidents(incidents::IncidentsArgs),
+    /// Take an open incident on, so that nobody else is reminded of it
+    Ack(ack::AckArgs),
+    /// Put off the reminders of an open incident
+    Snooze(snooze::SnoozeArgs),
+    /// Silence what nobody wants to hear of for a while
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
+    /// Stop the runs of a check, also over restarts
+    Pause(pause::PauseArgs),
+    /// Let a paused check run again
+    Resume(pause::PauseArgs),
+    /// Show the latest results of a check
+    History(history::HistoryArgs),
+    /// Show what was sent, what waits, and why it waits
+    Notices(notices::NoticesArgs),
     /// Try a channel out
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -128,6 +153,14 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Incidents(args) => incidents::run(&args),
+        Command::Ack(args) => ack::run(&args),
+        Command::Snooze(args) => snooze::run(&args),
+        Command::Silence(command) => silence::run(&command),
+        Command::Pause(args) => pause::run(&args, true),
+        Command::Resume(args) => pause::run(&args, false),
+        Command::History(args) => history::run(&args),
+        Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Kinds(args) => kinds::run(&args),
     };

@@ -4,6 +4,7 @@ use crate::model::Status;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use owo_colors::{OwoColorize, Stream};
 use serde::Serialize;
+use serde_json::Value as Json;
 use std::io::{self, IsTerminal, Write};
 
 /// Prints `text` and a newline. A reader that went away, such as `head`, is no error.
@@ -56,6 +57,24 @@ pub fn print(table: &Table) {
     }
 }
 
+/// A text of an answer as a terminal may show it: what would steer the terminal is taken out.
+pub fn text(value: &Json) -> String {
+    let plain = |text: &str| -> String {
+        text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    };
+    match value {
+        Json::Null => String::new(),
+        Json::String(text) => plain(text),
+        Json::Array(items) => items.iter().map(text).collect::<Vec<_>>().join("\n"),
+        other => plain(&other.to_string()),
+    }
+}
+
+/// The status that an answer names.
+pub fn status_of(value: &Json) -> Status {
+    value["status"].as_str().and_then(Status::from_word).unwrap_or(Status::Unknown)
+}
+
 /// A status in its colour.
 pub fn status(status: Status) -> Cell {
     let cell = Cell::new(status.as_str());
@@ -68,4 +87,18 @@ pub fn status(status: Status) -> Cell {
         Status::Down => Color::Red,
         Status::Unknown => Color::DarkGrey,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use serde_json::json;
+
+    #[test]
+    fn nothing_from_outside_steers_the_terminal() {
+        assert_eq!(
+            text(&json!(["a\u{1b}[31m", "b\r\u{9b}2J", 7, null])),
+            "a\u{fffd}[31m\nb\u{fffd}\u{fffd}2J\n7\n"
+        );
+    }
 }

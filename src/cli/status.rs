@@ -1,3 +1,4 @@
+use super::output::status_of;
 use super::remote::RemoteArgs;
 use super::{Exit, output, runtime};
 use crate::model::Status;
@@ -31,24 +32,22 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     }
     let mut table = output::table(&["CHECK", "KIND", "STATUS", "SINCE", "REASONS"]);
     for check in &checks {
-        let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
-        let reasons: Vec<&str> =
-            check["reasons"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let text = |key: &str| output::text(&check[key]);
+        let mut reasons = text("reasons");
+        if check["paused"] == true {
+            reasons = format!("paused by {}\n{reasons}", text("paused_by")).trim_end().to_owned();
+        }
         table.add_row([
             text("name").into(),
             text("kind").into(),
             output::status(status_of(check)),
             text("since").into(),
-            reasons.join("\n").into(),
+            reasons.into(),
         ]);
     }
     output::print(&table);
     output::line(&summary(&daemon, checks.len()));
     Ok(exit)
-}
-
-fn status_of(check: &Json) -> Status {
-    check["status"].as_str().and_then(Status::from_word).unwrap_or(Status::Unknown)
 }
 
 fn summary(daemon: &Json, checks: usize) -> String {

@@ -249,10 +249,14 @@ pub struct IncidentView<'a> {
     pub acknowledged: Option<&'a Acknowledgement>,
     /// See [`Incident::suppressed_by`].
     pub suppressed_by: Option<HeldBecause>,
+    /// See [`Incident::snoozed_until`].
+    pub snoozed_until: Option<Timestamp>,
     /// See [`Incident::reasons`].
     pub reasons: &'a [String],
     /// See [`Incident::labels`].
     pub labels: &'a Labels,
+    /// See [`Incident::dependents`].
+    pub dependents: &'a [Name],
     /// See [`Incident::timeline`].
     pub timeline: &'a [TimelineEntry],
 }
@@ -269,8 +273,10 @@ impl<'a> From<&'a Incident> for IncidentView<'a> {
             resolved_at: incident.resolved_at,
             acknowledged: incident.acknowledged.as_ref(),
             suppressed_by: incident.suppressed_by,
+            snoozed_until: incident.snoozed_until,
             reasons: &incident.reasons,
             labels: &incident.labels,
+            dependents: &incident.dependents,
             timeline: &incident.timeline,
         }
     }

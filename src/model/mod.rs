@@ -25,7 +25,7 @@ pub use nearest::{did_you_mean, nearest};
 pub use notice::{Group, HeldBecause, Notice, NoticeState, What};
 pub use observation::{Judgement, Observation, RunResult, Verdict};
 pub use secret::Secret;
-pub use silence::{Matcher, Silence};
+pub use silence::{Matcher, Silence, SilenceState};
 pub use status::{Severity, Status};
 pub use time::{Moment, Timestamp};
 

@@ -3,8 +3,8 @@
 
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
 use crate::model::{
-    CheckState, Incident, Labels, Name, Notice, NoticeState, RunResult, Status, TimelineEntry,
-    Timestamp, What,
+    CheckState, Incident, Labels, Matcher, Name, Notice, NoticeState, RunResult, Silence, Status,
+    TimelineEntry, Timestamp, What,
 };
 use crate::record::retention;
 use serde_json::json;
@@ -50,6 +50,24 @@ pub(super) fn notice(id: &str, about: &[Incident], state: NoticeState, seconds: 
         state,
         sent_at: (state == NoticeState::Sent).then(|| at(seconds)),
         ..Notice::new(id, What::Opened, channel, String::new(), about, at(seconds))
+    }
+}
+
+pub(super) fn silence(id: &str, starts: i64, ends: i64) -> Silence {
+    let equal = |name: &str, value: &str, is_regex| Matcher {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        is_regex,
+        is_equal: !is_regex,
+    };
+    Silence {
+        id: id.to_owned(),
+        matchers: vec![equal("team", "shop", false), equal("name", "shop-.*", true)],
+        starts_at: at(starts),
+        ends_at: at(ends),
+        author: "ann".to_owned(),
+        comment: "a „quiet“ night".to_owned(),
+        created_at: at(starts),
     }
 }
 
@@ -115,7 +133,7 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
         incidents: vec![open.clone()],
         notices: vec![owed.clone()],
         removed: Vec::new(),
-        silences: Vec::new(),
+        silences: vec![silence("s1", 7, 2000)],
     };
     // Twice, as after an outcome that nobody heard.
     store.commit(&batch).await.unwrap();
@@ -132,7 +150,10 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
 
     let saved = store.load(at(1000)).await.unwrap();
     assert_eq!(saved.states, [(Name::from("a"), kept)]);
-    assert_eq!(saved.notices, [owed]);
+    assert_eq!(saved.notices, std::slice::from_ref(&owed));
+    assert_eq!(saved.silences, [silence("s1", 7, 2000)]);
+    assert_eq!(store.notice("n1").await.unwrap(), Some(owed));
+    assert_eq!(store.notice("i1").await.unwrap(), None);
     assert!(saved.unreadable.is_empty());
     assert_eq!(store.incident("i1").await.unwrap(), Some(open));
     assert_eq!(store.incident("i2").await.unwrap(), None);
@@ -150,8 +171,9 @@ async fn a_later_item_with_the_same_key_stays(store: &dyn Store) {
             notice("n", &[incident("j", "a", 1, None)], NoticeState::Rejected, 1),
         ],
         removed: Vec::new(),
-        silences: Vec::new(),
+        silences: vec![silence("s", 1, 60), silence("s", 1, 30)],
     };
+    batch.append(Batch { silences: vec![silence("s", 1, 20)], ..Batch::default() });
     batch.append(Batch { removed: vec![Name::from("a")], ..Batch::default() });
     batch.append(Batch { states: vec![(Name::from("a"), state(3))], ..Batch::default() });
     store.commit(&batch).await.unwrap();
@@ -159,6 +181,7 @@ async fn a_later_item_with_the_same_key_stays(store: &dyn Store) {
     let saved = store.load(at(0)).await.unwrap();
     assert_eq!(saved.states, [(Name::from("a"), state(3))]);
     assert!(saved.notices.is_empty());
+    assert_eq!(saved.silences, [silence("s", 1, 20)]);
     assert_eq!(store.incident("i").await.unwrap().unwrap().resolved_at, Some(at(9)));
     let about = |id: &str| NoticeFilter { incident: Some(id.to_owned()), ..Default::default() };
     assert_eq!(notice_ids(store, about("i")).await, [""; 0]);
@@ -372,6 +395,27 @@ async fn open_incidents_and_owed_notices_are_never_forgotten(store: &dyn Store) 
     assert_eq!(incident_ids(store, IncidentFilter::default()).await, ["open"]);
 }
 
+async fn silences_are_kept_for_a_while_after_their_end(store: &dyn Store) {
+    const MONTH: i64 = 30 * 24 * 3600;
+    let silences =
+        vec![silence("pending", 90, 99), silence("long over", -9, -1), silence("over", -9, 0)];
+    store.commit(&Batch { silences, ..Batch::default() }).await.unwrap();
+    let ids = async |since: i64| -> Vec<String> {
+        let silences = store.load(at(since)).await.unwrap().silences;
+        silences.into_iter().map(|silence| silence.id).collect()
+    };
+    assert_eq!(ids(MONTH - 1).await, ["long over", "over", "pending"]);
+    assert_eq!(ids(MONTH).await, ["over", "pending"]);
+    assert_eq!(ids(MONTH + 50).await, ["pending"]);
+
+    let keep = Retention { raw: Duration::from_secs(1), incidents: Duration::from_secs(60) };
+    let swept = retention::sweep(store, &keep, at(MONTH)).await.unwrap();
+    assert_eq!(swept.silences, 1);
+    assert_eq!(ids(0).await, ["over", "pending"]);
+    let swept = retention::sweep(store, &keep, at(MONTH)).await.unwrap();
+    assert_eq!(swept.silences, 0);
+}
+
 async fn readers_do_not_wait_for_a_writer(store: &dyn Store) {
     let results = (0..200).map(|n| result("a", n)).collect();
     store.commit(&Batch { results, ..Batch::default() }).await.unwrap();
@@ -420,6 +464,7 @@ mod sqlite {
         a_start_learns_of_every_notice_that_still_matters
         old_results_are_forgotten_in_steps
         open_incidents_and_owed_notices_are_never_forgotten
+        silences_are_kept_for_a_while_after_their_end
         readers_do_not_wait_for_a_writer
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept: results, the state of each check, incidents and the outbox.
+//! What is kept: results, the state of each check, incidents, the outbox and silences.
 //!
 //! [`Store`] is the contract, [`sqlite`] keeps it; [`writer`] is the one task that writes, and
 //! [`retention`] forgets what is too old.
@@ -32,7 +32,8 @@ pub trait Store: Send + Sync + Debug {
 
     /// What the daemon needs in order to go on where it was: every check's state, and the notices
     /// that are still owed, were sent at or after `since`, or are about an incident that is open
-    /// or that something is still owed about: a resolution goes to whoever heard the opening.
+    /// or that something is still owed about: a resolution goes to whoever heard the opening; and
+    /// the silences that were not over for [`retention::SILENCES`] by then.
     async fn load(&self, since: Timestamp) -> Result<Saved, StoreError>;
 
     /// The results of a check, newest first.
@@ -55,6 +56,9 @@ pub trait Store: Send + Sync + Debug {
         page: &Page,
     ) -> Result<Paged<Notice>, StoreError>;
 
+    /// One notice.
+    async fn notice(&self, id: &str) -> Result<Option<Notice>, StoreError>;
+
     /// Deletes up to `at_most` results older than `before`, of each check the oldest first, in one
     /// short transaction. Gives how many it deleted; fewer than `at_most` means that it is done.
     async fn forget_results(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
@@ -63,6 +67,10 @@ pub trait Store: Send + Sync + Debug {
     /// no incident any more. Owed notices stay, and with them what they are about. Gives how many
     /// it deleted of whichever were more; fewer than `at_most` means that it is done.
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
+
+    /// Deletes the silences that were over before `before`, all at once: people set them, so there
+    /// are few. Gives how many.
+    async fn forget_silences(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Lets go of the database, so that what it keeps beside the main file is folded in.
     async fn close(&self);
@@ -106,7 +114,8 @@ impl Batch {
             + self.silences.len()
     }
 
-    /// Adds what came after this batch. A later state, incident or notice replaces an earlier one.
+    /// Adds what came after this batch. A later state, incident, notice or silence replaces an
+    /// earlier one.
     #[cfg(test)]
     fn append(&mut self, later: Self) {
         self.results.extend(later.results);
@@ -128,7 +137,7 @@ pub struct Saved {
     pub states: Vec<(Name, CheckState)>,
     /// The notices that still matter, oldest first.
     pub notices: Vec<Notice>,
-    /// The silences that are not over.
+    /// The silences that are not forgotten yet, in the order of their ids.
     pub silences: Vec<Silence>,
     /// What could not be read, and was left out so that the rest can go on.
     pub unreadable: Vec<String>,

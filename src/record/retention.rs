@@ -9,6 +9,10 @@ const STEP: u32 = 2000;
 /// What lies between two steps, so that whoever waits to write goes first.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a silence is kept after its end, so that people can look up who silenced what, and
+/// set it once more.
+pub const SILENCES: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How long history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -25,6 +29,8 @@ pub struct Swept {
     pub results: u64,
     /// Incidents, or notices where those were more.
     pub incidents: u64,
+    /// Silences.
+    pub silences: u64,
 }
 
 /// Deletes all that is older than `keep` says, in small steps between which others can write.
@@ -52,5 +58,6 @@ pub async fn sweep(
         }
         tokio::time::sleep(PAUSE).await;
     }
+    swept.silences = store.forget_silences(now.before(SILENCES)).await?;
     Ok(swept)
 }

@@ -1,13 +1,15 @@
-use super::RunNowError;
 use super::access::Visitor;
+use super::body::Fields;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
+use super::{OperateError, RunNowError};
 use crate::model::{CheckView, Facts, Labels, Severity, Status, Timestamp, nearest};
 use crate::record::Paged;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use bytes::Bytes;
 use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,8 +26,13 @@ struct CheckJson<'a> {
     labels: &'a Labels,
     severity: Severity,
     last_run: Option<Timestamp>,
+    /// Null while it is paused.
     next_run: Option<Timestamp>,
     paused: bool,
+    paused_by: Option<&'a str>,
+    paused_at: Option<Timestamp>,
+    /// Whether it goes to and fro too often to be told each time.
+    flapping: bool,
     missed_runs: u64,
     /// The id of the open incident, if the badness is confirmed.
     incident: Option<&'a str>,
@@ -44,8 +51,11 @@ impl<'a> From<&'a CheckView> for CheckJson<'a> {
             labels: &view.labels,
             severity: view.severity,
             last_run: state.last_run,
-            next_run: view.next_run,
-            paused: false,
+            next_run: view.next_run.filter(|_| state.paused.is_none()),
+            paused: state.paused.is_some(),
+            paused_by: state.paused.as_ref().map(|paused| &*paused.by),
+            paused_at: state.paused.as_ref().map(|paused| paused.at),
+            flapping: state.flapping,
             missed_runs: state.missed_runs,
             incident: state.incident.as_ref().map(|incident| incident.id.as_str()),
         }
@@ -116,6 +126,51 @@ pub(super) async fn run(
         Err(error @ (RunNowError::Busy(_) | RunNowError::Stopping)) => {
             Err(Problem::unavailable("cannot-run", error.to_string()))
         }
+    }
+}
+
+/// `POST /api/v1/checks/{name}/pause`: stops its runs; answers with the check.
+pub(super) async fn pause(
+    shared: State<Arc<Shared>>,
+    visitor: Extension<Visitor>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    set_paused(shared, visitor, name, uri, body, true).await
+}
+
+/// `POST /api/v1/checks/{name}/resume`: lets it run again; answers with the check.
+pub(super) async fn resume(
+    shared: State<Arc<Shared>>,
+    visitor: Extension<Visitor>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    set_paused(shared, visitor, name, uri, body, false).await
+}
+
+async fn set_paused(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+    paused: bool,
+) -> Answer {
+    Query::none(&uri)?;
+    let view = find(&shared, name)?;
+    let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
+    let (key, address) = (visitor.name(), visitor.address);
+    tracing::info!(check = %view.name, paused, by, key, %address, "a pause or its end was asked for");
+    match shared.api.control.pause(&view.name, &by, paused).await {
+        Ok(()) => {
+            let view = shared.api.board.get(&view.name);
+            json(&CheckJson::from(&*view.ok_or_else(Problem::internal)?))
+        }
+        Err(OperateError::NotFound) => Err(unknown(&shared, &view.name)),
+        Err(error) => Err(Problem::operate(error, "There is no such check.")),
     }
 }
 

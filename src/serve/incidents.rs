@@ -1,11 +1,16 @@
+use super::OperateError;
+use super::access::Visitor;
+use super::body::Fields;
 use super::checks::List;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
 use crate::model::{Incident, IncidentView};
 use crate::record::{IncidentFilter, Page, Paged};
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use bytes::Bytes;
 use http::Uri;
 use std::sync::Arc;
 
@@ -51,14 +56,100 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
-    let Ok(Path(id)) = id else {
-        return Err(Problem::not_found("The id of the incident in the address cannot be read."));
-    };
+    let id = read_id(id)?;
     if let Some(incident) = shared.open_incidents().iter().find(|incident| incident.id == id) {
         return json(&IncidentView::from(incident));
     }
     match shared.api.store.incident(&id).await? {
         Some(incident) => json(&IncidentView::from(&incident)),
-        None => Err(Problem::not_found(format!("There is no incident `{}`.", shown(&id)))),
+        None => Err(missing(&id)),
     }
+}
+
+/// `POST /api/v1/incidents/{id}/ack`: somebody takes it on; answers with the incident.
+pub(super) async fn acknowledge(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    Query::none(&uri)?;
+    let id = read_id(id)?;
+    let mut fields = Fields::read(&body, &["by", "note", "for", "until"])?;
+    let by = fields.person("by", &visitor)?;
+    let note = fields.text("note")?;
+    let now = shared.api.clock.wall();
+    let until = fields.end("until", now, now)?;
+    log(&visitor, &id, &by, "an acknowledgement was asked for");
+    let done = shared.api.control.acknowledge(&id, &by, note.as_deref(), until).await;
+    answer(&shared, &id, done).await
+}
+
+/// `DELETE /api/v1/incidents/{id}/ack`: nobody has it any more; answers with the incident.
+pub(super) async fn unacknowledge(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    Query::none(&uri)?;
+    let id = read_id(id)?;
+    let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
+    log(&visitor, &id, &by, "the end of an acknowledgement was asked for");
+    let done = shared.api.control.unacknowledge(&id, &by).await;
+    answer(&shared, &id, done).await
+}
+
+/// `POST /api/v1/incidents/{id}/snooze`: no reminder for a while; answers with the incident.
+pub(super) async fn snooze(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    Query::none(&uri)?;
+    let id = read_id(id)?;
+    let mut fields = Fields::read(&body, &["by", "for", "until"])?;
+    let by = fields.person("by", &visitor)?;
+    let now = shared.api.clock.wall();
+    let until = fields.end("until", now, now)?;
+    let until = until
+        .ok_or_else(|| Problem::bad_body("Say how long: `for`, such as \"2h\", or `until`."))?;
+    log(&visitor, &id, &by, "a snooze was asked for");
+    let done = shared.api.control.snooze(&id, &by, until).await;
+    answer(&shared, &id, done).await
+}
+
+fn log(visitor: &Visitor, id: &str, by: &str, what: &'static str) {
+    let (key, address) = (visitor.name(), visitor.address);
+    tracing::info!(incident = shown(id), by, key, %address, "{what}");
+}
+
+/// The incident as it is now, or why nothing was done to it.
+async fn answer(shared: &Shared, id: &str, done: Result<Incident, OperateError>) -> Answer {
+    match done {
+        Ok(incident) => json(&IncidentView::from(&incident)),
+        // Those who operate know the open ones only.
+        Err(OperateError::NotFound) => match shared.api.store.incident(id).await? {
+            Some(known) if known.resolved_at.is_some() => {
+                Err(Problem::conflict("The incident is resolved already."))
+            }
+            _ => Err(missing(id)),
+        },
+        Err(error) => Err(Problem::operate(error, "There is no such incident.")),
+    }
+}
+
+fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let Ok(Path(id)) = id else {
+        return Err(Problem::not_found("The id of the incident in the address cannot be read."));
+    };
+    Ok(id)
+}
+
+fn missing(id: &str) -> Problem {
+    Problem::not_found(format!("There is no incident `{}`.", shown(id)))
 }

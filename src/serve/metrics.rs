@@ -1,7 +1,7 @@
 use super::DaemonStatus;
 use super::router::{Answer, Shared};
 use super::status::Counts;
-use crate::model::{CheckView, Status};
+use crate::model::{CheckView, Incident, Severity, Status};
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header;
@@ -15,12 +15,20 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Answer {
     let daemon = shared.api.control.daemon();
     let checks = shared.api.board.all();
-    let incidents = shared.open_incidents_of(&checks, &daemon).len();
-    let text = exposition(&daemon, &checks, incidents);
+    let incidents = shared.open_incidents_of(&checks, &daemon);
+    let now = shared.api.clock.wall();
+    let silences = shared.api.control.silences();
+    let silences = silences.iter().filter(|silence| silence.is_active(now)).count();
+    let text = exposition(&daemon, &checks, &incidents, silences);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
-fn exposition(daemon: &DaemonStatus, checks: &[Arc<CheckView>], incidents: usize) -> String {
+fn exposition(
+    daemon: &DaemonStatus,
+    checks: &[Arc<CheckView>],
+    incidents: &[&Incident],
+    silences: usize,
+) -> String {
     let mut text = Exposition::default();
 
     text.family(
@@ -44,7 +52,26 @@ fn exposition(daemon: &DaemonStatus, checks: &[Arc<CheckView>], incidents: usize
     for status in Status::ALL {
         text.sample(&[("status", status.as_str())], counts.get(status));
     }
-    text.single("watchbell_incidents_open", "gauge", "Incidents that are open.", incidents);
+    let paused = checks.iter().filter(|check| check.state.paused.is_some()).count();
+    text.single("watchbell_checks_paused", "gauge", "Checks that somebody paused.", paused);
+    text.family(
+        "watchbell_incidents_open",
+        "gauge",
+        "Incidents that are open, by severity and whether people are kept from hearing of them.",
+    );
+    for severity in [Severity::Critical, Severity::Warning, Severity::Info] {
+        for suppressed in [false, true] {
+            let same = |it: &&&Incident| {
+                it.severity == severity && it.suppressed_by.is_some() == suppressed
+            };
+            let labels = [
+                ("severity", severity.as_str()),
+                ("suppressed", if suppressed { "true" } else { "false" }),
+            ];
+            text.sample(&labels, incidents.iter().filter(same).count());
+        }
+    }
+    text.single("watchbell_silences_active", "gauge", "Silences that are in force.", silences);
     text.single(
         "watchbell_outbox_depth",
         "gauge",

@@ -1,7 +1,8 @@
-//! The status API, the metrics and the web page. It only reads: the board, the store, and what
-//! the daemon says about itself through [`Control`].
+//! The status API, the metrics and the web page. They read the board, the store, and what the
+//! daemon says about itself through [`Control`]; what people want done goes there, too.
 
 mod access;
+mod body;
 mod checks;
 mod incidents;
 mod key;
@@ -12,6 +13,7 @@ mod page;
 mod problem;
 mod query;
 mod router;
+mod silences;
 mod status;
 
 #[cfg(test)]
@@ -66,6 +68,9 @@ pub trait Control: Send + Sync {
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError>;
 
     /// Somebody takes an open incident on. Gives the incident as it is then.
+    ///
+    /// Of this and all that changes something below: once it answers, the board and
+    /// [`Control::silences`] show the change.
     async fn acknowledge(
         &self,
         incident: &str,
@@ -85,7 +90,9 @@ pub trait Control: Send + Sync {
         until: Timestamp,
     ) -> Result<Incident, OperateError>;
 
-    /// Sets a silence, in the place of the one with the same id if there is one.
+    /// Sets a silence, in the place of the one with the same id if there is one. Its matchers are
+    /// [`OperateError::Invalid`] if a regular expression among them is none, or if together they
+    /// match what has no labels at all.
     async fn silence(&self, silence: Silence) -> Result<Silence, OperateError>;
 
     /// Ends a silence now. One that is over stays as it is.
@@ -130,6 +137,9 @@ pub enum OperateError {
     /// It cannot be done to it as it is, in words.
     #[error("{0}")]
     Conflict(String),
+    /// It makes no sense as it was asked for, in words.
+    #[error("{0}")]
+    Invalid(String),
     /// The daemon is about to end.
     #[error("the daemon is stopping")]
     Stopping,

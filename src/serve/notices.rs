@@ -1,9 +1,14 @@
+use super::OperateError;
+use super::access::Visitor;
 use super::checks::List;
+use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
 use crate::model::{HeldBecause, Notice, NoticeState, Timestamp, What};
 use crate::record::NoticeFilter;
-use axum::extract::State;
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,6 +26,10 @@ struct NoticeJson<'a> {
     held_because: Option<HeldBecause>,
     /// The digest that carried it, if one did.
     digest: Option<&'a str>,
+    /// What it comes together with, if its route groups.
+    group: Option<&'a str>,
+    /// Held until then, since its route is mute at this hour.
+    mute_until: Option<Timestamp>,
     attempts: u32,
     last_error: Option<&'a str>,
     at: Timestamp,
@@ -47,6 +56,8 @@ impl<'a> From<&'a Notice> for NoticeJson<'a> {
             state: notice.state,
             held_because: notice.held_because,
             digest: notice.digest.as_deref(),
+            group: notice.group.as_ref().map(|group| &*group.key),
+            mute_until: notice.mute_until,
             attempts: notice.attempts,
             last_error: notice.last_error.as_deref(),
             at: notice.at,
@@ -68,4 +79,31 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
     let found = shared.api.store.notices(&filter, &query.page()?).await?;
     let items = found.items.iter().map(NoticeJson::from).collect();
     json(&List { items, next: found.next })
+}
+
+/// `POST /api/v1/notices/{id}/retry`: tries it at once; answers with the notice.
+pub(super) async fn retry(
+    State(shared): State<Arc<Shared>>,
+    Extension(visitor): Extension<Visitor>,
+    id: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    Query::none(&uri)?;
+    let Ok(Path(id)) = id else {
+        return Err(Problem::not_found("The id of the notice in the address cannot be read."));
+    };
+    let (key, address) = (visitor.name(), visitor.address);
+    tracing::info!(notice = shown(&id), key, %address, "another try of a notice was asked for");
+    let missing = format!("There is no notice `{}`.", shown(&id));
+    match shared.api.control.retry_notice(&id).await {
+        Ok(notice) => json(&NoticeJson::from(&notice)),
+        // The outbox forgets what is settled; the store does not.
+        Err(OperateError::NotFound) => match shared.api.store.notice(&id).await? {
+            Some(notice) => {
+                Err(Problem::conflict(format!("The notice is {} already.", notice.state.as_str())))
+            }
+            None => Err(Problem::not_found(missing)),
+        },
+        Err(error) => Err(Problem::operate(error, missing)),
+    }
 }

@@ -164,6 +164,8 @@ struct IncidentRow<'a> {
     reasons: &'a [String],
     acknowledged: Option<&'a str>,
     suppressed_by: Option<&'a str>,
+    /// No reminder for so long.
+    snoozed: Option<Instant>,
     runbook: Option<&'a str>,
 }
 
@@ -174,6 +176,9 @@ struct CheckRow<'a> {
     labels: Vec<(&'a str, &'a str)>,
     status: Status,
     confirmed: bool,
+    /// Who paused it, if somebody did.
+    paused_by: Option<&'a str>,
+    flapping: bool,
     reasons: &'a [String],
     since: Instant,
     latency: Option<String>,
@@ -253,6 +258,10 @@ impl<'a> IncidentRow<'a> {
             reasons: &incident.reasons,
             acknowledged: incident.acknowledged.as_ref().map(|taken| &*taken.by),
             suppressed_by: incident.suppressed_by.map(|because| because.as_str()),
+            snoozed: incident
+                .snoozed_until
+                .filter(|until| *until > now)
+                .map(|until| Instant { exact: until.to_string(), ago: span(until.since(now)) }),
             runbook: incident.runbook.as_deref().filter(|url| is_web_address(url)),
         }
     }
@@ -267,6 +276,8 @@ impl<'a> CheckRow<'a> {
             labels: check.labels.iter().map(|(key, value)| (&**key, &**value)).collect(),
             status: state.status,
             confirmed: state.incident.is_some(),
+            paused_by: state.paused.as_ref().map(|paused| &*paused.by),
+            flapping: state.flapping,
             reasons: &state.reasons,
             since: Instant::new(state.since, now),
             latency: check.facts.get("latency_ms").and_then(|fact| fact.as_number()).map(millis),

@@ -1,3 +1,4 @@
+use super::OperateError;
 use crate::record::StoreError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -35,6 +36,30 @@ impl Problem {
 
     pub(super) fn bad_query(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-query", "The query is not understood", detail)
+    }
+
+    /// What a body says cannot be read.
+    pub(super) fn bad_body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-body", "The request's body cannot be read", detail)
+    }
+
+    /// What a body says can be read, but not be done.
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be", detail)
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "It is not in a state for this", detail)
+    }
+
+    /// Why the daemon did not do it; `missing` says what is not there, if that is it.
+    pub(super) fn operate(error: OperateError, missing: impl Into<String>) -> Self {
+        match error {
+            OperateError::NotFound => Self::not_found(missing),
+            OperateError::Conflict(why) => Self::conflict(why),
+            OperateError::Invalid(why) => Self::invalid(why),
+            OperateError::Stopping => Self::unavailable("stopping", "The daemon is stopping."),
+        }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {

@@ -3,14 +3,14 @@ use super::key::Scope;
 use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND};
-use super::{checks, incidents, metrics, notices, page, status};
+use super::{checks, incidents, metrics, notices, page, silences, status};
 use crate::model::{CheckView, Incident};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -90,13 +90,25 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/api/v1/checks/{name}/results", get(checks::results))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::one))
+        .route("/api/v1/silences", get(silences::list))
+        .route("/api/v1/silences/{id}", get(silences::one))
         .route("/api/v1/notices", get(notices::list));
-    let operate = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
+    let run = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
+    let taken_on = post(incidents::acknowledge).delete(incidents::unacknowledge);
+    let operate = Router::new()
+        .route("/api/v1/checks/{name}/pause", post(checks::pause))
+        .route("/api/v1/checks/{name}/resume", post(checks::resume))
+        .route("/api/v1/incidents/{id}/ack", taken_on)
+        .route("/api/v1/incidents/{id}/snooze", post(incidents::snooze))
+        .route("/api/v1/silences", post(silences::add))
+        .route("/api/v1/silences/{id}", delete(silences::expire))
+        .route("/api/v1/notices/{id}/retry", post(notices::retry));
     Ok(Router::new()
         .route("/assets/{file}", get(page::asset))
         .merge(guarded(overview, Need::Page, ANSWER_BOUND))
         .merge(guarded(read, Need::Scope(Scope::Read), ANSWER_BOUND))
-        .merge(guarded(operate, Need::Scope(Scope::Operate), RUN_BOUND))
+        .merge(guarded(run, Need::Scope(Scope::Operate), RUN_BOUND))
+        .merge(guarded(operate, Need::Scope(Scope::Operate), ANSWER_BOUND))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), meet))

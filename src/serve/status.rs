@@ -86,6 +86,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, uri: Uri) -> Answe
             "degraded": counts.degraded,
             "down": counts.down,
             "unknown": counts.unknown,
+            "paused": checks.iter().filter(|check| check.state.paused.is_some()).count(),
         },
         "open_incidents": shared.open_incidents_of(&checks, &daemon).len(),
         "outbox_depth": daemon.outbox_depth,

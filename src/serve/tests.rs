@@ -1,4 +1,5 @@
 mod fake;
+mod operate;
 
 use super::{RunNowError, Settings};
 use crate::model::Status;
@@ -52,6 +53,9 @@ async fn a_check_has_the_promised_shape() {
       "last_run": "2025-01-01T00:59:50.000Z",
       "next_run": "2025-01-01T01:00:20.000Z",
       "paused": false,
+      "paused_by": null,
+      "paused_at": null,
+      "flapping": false,
       "missed_runs": 0,
       "incident": "01INC"
     }
@@ -159,12 +163,14 @@ async fn incidents_have_the_promised_shape() {
           "resolved_at": null,
           "acknowledged": null,
           "suppressed_by": null,
+          "snoozed_until": null,
           "reasons": [
             "status == 200 failed: status is 503"
           ],
           "labels": {
             "team": "shop"
           },
+          "dependents": [],
           "timeline": [
             {
               "at": "2025-01-01T00:51:00.000Z",
@@ -207,6 +213,8 @@ async fn notices_have_the_promised_shape() {
           "state": "held",
           "held_because": "rate_limit",
           "digest": null,
+          "group": null,
+          "mute_until": null,
           "attempts": 1,
           "last_error": "429 Too Many Requests",
           "at": "2025-01-01T00:51:00.000Z",
@@ -239,7 +247,8 @@ async fn the_status_is_the_whole_at_a_glance() {
         "up": 1,
         "degraded": 1,
         "down": 1,
-        "unknown": 1
+        "unknown": 1,
+        "paused": 0
       },
       "open_incidents": 2,
       "outbox_depth": 2,
@@ -324,8 +333,17 @@ async fn metrics_are_in_the_text_format_of_prometheus() {
     watchbell_checks{status="degraded"} 1
     watchbell_checks{status="down"} 1
     watchbell_checks{status="unknown"} 1
+    # TYPE watchbell_checks_paused gauge
+    watchbell_checks_paused 0
     # TYPE watchbell_incidents_open gauge
-    watchbell_incidents_open 1
+    watchbell_incidents_open{severity="critical",suppressed="false"} 1
+    watchbell_incidents_open{severity="critical",suppressed="true"} 0
+    watchbell_incidents_open{severity="warning",suppressed="false"} 0
+    watchbell_incidents_open{severity="warning",suppressed="true"} 0
+    watchbell_incidents_open{severity="info",suppressed="false"} 0
+    watchbell_incidents_open{severity="info",suppressed="true"} 0
+    # TYPE watchbell_silences_active gauge
+    watchbell_silences_active 0
     # TYPE watchbell_outbox_depth gauge
     watchbell_outbox_depth 2
     # TYPE watchbell_store_ok gauge

@@ -22,6 +22,7 @@ mod imitations;
 mod latency;
 mod limits;
 mod load;
+mod operate;
 mod readme;
 mod reload_stop;
 mod six_kinds;

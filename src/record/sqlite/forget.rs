@@ -79,6 +79,15 @@ pub(super) async fn incidents(
     Ok(incidents.max(notices))
 }
 
+/// Deletes the silences that were over before `before`.
+pub(super) async fn silences(writing: &mut Writing, before: Timestamp) -> Result<u64, StoreError> {
+    let gone = sqlx::query("DELETE FROM silences WHERE ends_at < ?")
+        .bind(before.as_millis())
+        .execute(&mut writing.conn)
+        .await?;
+    Ok(gone.rows_affected())
+}
+
 /// Carries out `delete`, which spares what is owed and gives the ids of what it deleted, and
 /// `unlink` for each of them. Gives their number.
 async fn sweep(

@@ -135,6 +135,10 @@ impl Store for SqliteStore {
         read::notices(&self.readers, filter, page).await
     }
 
+    async fn notice(&self, id: &str) -> Result<Option<Notice>, StoreError> {
+        read::notice(&self.readers, id).await
+    }
+
     async fn forget_results(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError> {
         forget::results(self, before, at_most).await
     }
@@ -142,6 +146,13 @@ impl Store for SqliteStore {
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError> {
         let mut lease = self.lease().await?;
         let gone = forget::incidents(lease.writing()?, before, at_most).await?;
+        lease.done();
+        Ok(gone)
+    }
+
+    async fn forget_silences(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut lease = self.lease().await?;
+        let gone = forget::silences(lease.writing()?, before).await?;
         lease.done();
         Ok(gone)
     }

@@ -1,6 +1,8 @@
 use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
 use crate::record::cursor::{Cursor, List};
-use crate::record::{IncidentFilter, NoticeFilter, Page, Paged, Saved, StoreError, cells};
+use crate::record::{
+    IncidentFilter, NoticeFilter, Page, Paged, Saved, StoreError, cells, retention,
+};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
@@ -42,6 +44,17 @@ pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved
     for (id, body) in notices {
         match cells::decode(&body, || format!("notice {id}")) {
             Ok(notice) => saved.notices.push(notice),
+            Err(error) => saved.unreadable.push(error.to_string()),
+        }
+    }
+    let silences: Vec<(String, String)> =
+        sqlx::query_as("SELECT id, body FROM silences WHERE ends_at >= ? ORDER BY id")
+            .bind(since.before(retention::SILENCES).as_millis())
+            .fetch_all(readers)
+            .await?;
+    for (id, body) in silences {
+        match cells::decode(&body, || format!("silence {id}")) {
+            Ok(silence) => saved.silences.push(silence),
             Err(error) => saved.unreadable.push(error.to_string()),
         }
     }
@@ -147,6 +160,15 @@ pub(super) async fn notices(
         at: last.at,
         id: last.id.clone(),
     }))
+}
+
+/// One notice.
+pub(super) async fn notice(readers: &SqlitePool, id: &str) -> Result<Option<Notice>, StoreError> {
+    let row = sqlx::query("SELECT id, body FROM notices WHERE id = ?")
+        .bind(id)
+        .fetch_optional(readers)
+        .await?;
+    row.map(|row| body(&row, "notice")).transpose()
 }
 
 fn limit(page: &Page) -> i64 {

@@ -1,6 +1,6 @@
 use super::{MIGRATOR, SqliteStore};
 use crate::model::{Name, NoticeState, Timestamp};
-use crate::record::contract::{at, incident, notice, result, state};
+use crate::record::contract::{at, incident, notice, result, silence, state};
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Store, StoreError};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -11,6 +11,21 @@ use tempfile::TempDir;
 async fn open() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (SqliteStore::open(folder.path().join("test.db")).await.unwrap(), folder)
+}
+
+#[tokio::test]
+async fn a_database_from_before_silences_is_brought_up_to_date() {
+    let (store, folder) = open().await;
+    store.commit(&full_batch()).await.unwrap();
+    store.close().await;
+    let mut other = outsider(&folder).await;
+    run(&mut other, "DROP TABLE silences").await;
+    run(&mut other, "DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    let store = SqliteStore::open(folder.path().join("test.db")).await.unwrap();
+    let silences = vec![silence("s", 1, 60)];
+    store.commit(&Batch { silences, ..Batch::default() }).await.unwrap();
+    let saved = store.load(at(0)).await.unwrap();
+    assert_eq!((saved.states.len(), saved.silences.len()), (1, 1));
 }
 
 /// Another process at the same file.
@@ -161,12 +176,16 @@ async fn one_unreadable_row_does_not_keep_the_daemon_from_starting() {
     let (store, folder) = open().await;
     store.commit(&full_batch()).await.unwrap();
     let states = vec![(Name::from("b"), state(1))];
-    store.commit(&Batch { states, ..Batch::default() }).await.unwrap();
+    let silences = vec![silence("good", 1, 60), silence("bad", 1, 60)];
+    store.commit(&Batch { states, silences, ..Batch::default() }).await.unwrap();
     let mut other = outsider(&folder).await;
     run(&mut other, "UPDATE states SET body = '{' WHERE check_id = 1").await;
+    run(&mut other, "UPDATE silences SET body = '{}' WHERE id = 'bad'").await;
     let saved = store.load(at(0)).await.unwrap();
-    assert_eq!((saved.states.len(), saved.notices.len()), (1, 1));
-    assert!(saved.unreadable[0].contains("the state of check a"), "{:?}", saved.unreadable);
+    assert_eq!((saved.states.len(), saved.notices.len(), saved.silences.len()), (1, 1, 1));
+    let [state, silence] = &saved.unreadable[..] else { panic!("{:?}", saved.unreadable) };
+    assert!(state.contains("the state of check a"), "{state}");
+    assert!(silence.contains("silence bad"), "{silence}");
 }
 
 #[tokio::test]

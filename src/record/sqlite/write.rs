@@ -1,5 +1,5 @@
 use super::Writing;
-use crate::model::{Incident, Name, Notice, RunResult};
+use crate::model::{Incident, Name, Notice, RunResult, Silence};
 use crate::record::{Batch, StoreError, cells};
 use serde_json::{Map, Value as Json};
 use sqlx::error::BoxDynError;
@@ -49,6 +49,9 @@ pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), S
     }
     for notice in &batch.notices {
         write_notice(&mut tx, notice).await?;
+    }
+    for silence in &batch.silences {
+        write_silence(&mut tx, silence).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -196,6 +199,19 @@ async fn write_notice(conn: &mut SqliteConnection, notice: &Notice) -> Result<()
         .execute(&mut *conn)
         .await?;
     }
+    Ok(())
+}
+
+async fn write_silence(conn: &mut SqliteConnection, silence: &Silence) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO silences (id, ends_at, body) VALUES (?, ?, ?) \
+         ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at, body = excluded.body",
+    )
+    .bind(silence.id.as_str())
+    .bind(silence.ends_at.as_millis())
+    .bind(cells::encode(silence)?)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

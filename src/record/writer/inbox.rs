@@ -15,8 +15,8 @@ pub(super) const MAX_TRIAL: usize = 2_000;
 
 /// What waits to be written, each thing once, in its latest form.
 ///
-/// Results are bounded. Of the others there is one to each check, open incident and notice, and
-/// none of them may be lost.
+/// Results are bounded. Of the others there is one to each check, open incident, notice and
+/// silence, and none of them may be lost.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     results: VecDeque<RunResult>,
@@ -191,14 +191,14 @@ impl Taken {
 }
 
 /// Two halves of a batch, the earlier one first; a batch of one item comes back.
-pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Batch> {
+pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
     fn take_some<T>(from: &mut Vec<T>, room: &mut usize) -> Vec<T> {
         let some = from.len().min(*room);
         *room -= some;
         from.drain(..some).collect()
     }
     if batch.len() < 2 {
-        return Err(batch);
+        return Err(Box::new(batch));
     }
     let mut room = batch.len() / 2;
     // The fields are filled as they stand here: what is owed comes first, since a crash between
@@ -220,11 +220,13 @@ pub(super) fn describe(item: &Batch) -> String {
     let state = || item.states.first().map(|(name, _)| format!("the state of check {name}"));
     let incident = || item.incidents.first().map(|it| format!("incident {}", it.id));
     let notice = || item.notices.first().map(|it| format!("notice {}", it.id));
+    let silence = || item.silences.first().map(|it| format!("silence {}", it.id));
     let removed = || item.removed.first().map(|name| format!("the removal of check {name}"));
     result
         .or_else(state)
         .or_else(incident)
         .or_else(notice)
+        .or_else(silence)
         .or_else(removed)
         .unwrap_or_else(|| "nothing".to_owned())
 }

@@ -1,8 +1,8 @@
-use super::inbox::{MAX_BATCH, MAX_WAITING};
+use super::inbox::{MAX_BATCH, MAX_WAITING, describe, split};
 use super::{Committed, StoreHealth, Writer, spawn};
 use crate::clock::Manual;
 use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
-use crate::record::contract::{at, incident, notice, result, state};
+use crate::record::contract::{at, incident, notice, result, silence, state};
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
@@ -37,7 +37,9 @@ impl Store for Moody {
             Mood::Full => return Err(sqlx::Error::Io(std::io::Error::other("disk full")).into()),
             Mood::Hanging => std::future::pending().await,
             Mood::Picky => {
-                if batch.results.iter().any(|it| &*it.check == "odd") {
+                let odd = batch.results.iter().any(|it| &*it.check == "odd")
+                    || batch.silences.iter().any(|it| it.id == "odd");
+                if odd {
                     return Err(sqlx::Error::Encode("odd".into()).into());
                 }
             }
@@ -60,10 +62,16 @@ impl Store for Moody {
     async fn notices(&self, _: &NoticeFilter, _: &Page) -> Result<Paged<Notice>, StoreError> {
         unreachable!("a writer only commits")
     }
+    async fn notice(&self, _: &str) -> Result<Option<Notice>, StoreError> {
+        unreachable!("a writer only commits")
+    }
     async fn forget_results(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         unreachable!("a writer only commits")
     }
     async fn forget_incidents(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn forget_silences(&self, _: Timestamp) -> Result<u64, StoreError> {
         unreachable!("a writer only commits")
     }
     async fn close(&self) {}
@@ -258,6 +266,35 @@ async fn an_item_that_the_store_refuses_does_not_hold_up_the_others() {
     assert_eq!(bench.writer.dropped(), 1);
     assert_eq!(bench.written().notices.len(), 1);
     assert_eq!(*bench.health.borrow(), StoreHealth::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_is_written_once_in_its_latest_form_also_after_the_store_was_away() {
+    let bench = Bench::new(Mood::Full);
+    let set = |ids: &[&str], ends| Batch {
+        silences: ids.iter().map(|id| silence(id, 0, ends)).collect(),
+        ..Batch::default()
+    };
+    assert_eq!(bench.writer.commit(set(&["s1", "s2"], 60), false).await, Committed::Waiting);
+    assert_eq!(bench.writer.commit(set(&["s1"], 30), false).await, Committed::Waiting);
+    bench.mood(Mood::Fine);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.written().silences, [silence("s1", 0, 30), silence("s2", 0, 60)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_the_store_refuses_goes_alone() {
+    let bench = Bench::new(Mood::Picky);
+    let silences = ["a", "odd", "z"].map(|id| silence(id, 0, 60)).to_vec();
+    let batch = Batch { silences, ..owing("n1") };
+    assert_eq!(bench.writer.commit(batch, true).await, Committed::Durable);
+    let written = bench.written();
+    let ids: Vec<&str> = written.silences.iter().map(|it| &*it.id).collect();
+    assert_eq!((ids, written.notices.len(), written.incidents.len()), (vec!["a", "z"], 1, 1));
+
+    let alone = Batch { silences: vec![silence("odd", 0, 60)], ..Batch::default() };
+    assert_eq!(describe(&alone), "silence odd");
+    assert_eq!(split(alone).unwrap_err().silences.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use super::super::{
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice, NoticeState,
-    RunResult, Severity, Silence, Status, TimelineEntry, Timestamp, What,
+    Acknowledgement, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice,
+    NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
 use arc_swap::ArcSwap;
@@ -98,11 +98,20 @@ impl Store for FakeStore {
         self.piece(all, page).await
     }
 
+    async fn notice(&self, id: &str) -> Result<Option<Notice>, StoreError> {
+        self.ping().await?;
+        Ok(self.notices.lock().unwrap().iter().find(|notice| notice.id == id).cloned())
+    }
+
     async fn forget_results(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
     async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn forget_silences(&self, _before: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -128,6 +137,36 @@ pub(super) type RunAnswer = fn(&str) -> Result<RunResult, RunNowError>;
 pub(super) struct FakeControl {
     pub(super) daemon: Mutex<DaemonStatus>,
     pub(super) answer: Mutex<RunAnswer>,
+    pub(super) silences: Mutex<Vec<Silence>>,
+    /// The notices that the outbox still knows.
+    pub(super) owed: Mutex<Vec<Notice>>,
+    /// The daemon is about to end, and does nothing any more.
+    pub(super) stopping: AtomicBool,
+    board: Arc<Board>,
+}
+
+impl FakeControl {
+    fn obey(&self) -> Result<(), OperateError> {
+        if self.stopping.load(SeqCst) { Err(OperateError::Stopping) } else { Ok(()) }
+    }
+
+    /// Changes an open incident of the board.
+    fn on_incident(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Incident),
+    ) -> Result<Incident, OperateError> {
+        self.obey()?;
+        let has =
+            |view: &Arc<CheckView>| view.state.incident.as_ref().is_some_and(|it| it.id == id);
+        let view = self.board.all().into_iter().find(has).ok_or(OperateError::NotFound)?;
+        let mut view = CheckView::clone(&view);
+        let incident = view.state.incident.as_mut().ok_or(OperateError::NotFound)?;
+        change(incident);
+        let changed = incident.clone();
+        self.board.put(view);
+        Ok(changed)
+    }
 }
 
 #[async_trait]
@@ -139,40 +178,79 @@ impl Control for FakeControl {
 
     async fn acknowledge(
         &self,
-        _: &str,
-        _: &str,
-        _: Option<&str>,
-        _: Option<Timestamp>,
+        incident: &str,
+        by: &str,
+        note: Option<&str>,
+        until: Option<Timestamp>,
     ) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+        self.on_incident(incident, |incident| {
+            let (by, note) = (by.to_owned(), note.map(str::to_owned));
+            incident.acknowledged = Some(Acknowledgement { by, note, at: at(3600), until });
+        })
     }
 
-    async fn unacknowledge(&self, _: &str, _: &str) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+    async fn unacknowledge(&self, incident: &str, _by: &str) -> Result<Incident, OperateError> {
+        self.on_incident(incident, |incident| incident.acknowledged = None)
     }
 
-    async fn snooze(&self, _: &str, _: &str, _: Timestamp) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+    async fn snooze(
+        &self,
+        incident: &str,
+        _by: &str,
+        until: Timestamp,
+    ) -> Result<Incident, OperateError> {
+        self.on_incident(incident, |incident| incident.snoozed_until = Some(until))
     }
 
-    async fn silence(&self, _: Silence) -> Result<Silence, OperateError> {
-        Err(OperateError::Stopping)
+    async fn silence(&self, silence: Silence) -> Result<Silence, OperateError> {
+        self.obey()?;
+        for matcher in silence.matchers.iter().filter(|matcher| matcher.is_regex) {
+            if let Err(error) = regex::Regex::new(&matcher.value) {
+                return Err(OperateError::Invalid(format!("{matcher}: {error}")));
+            }
+        }
+        let mut silences = self.silences.lock().unwrap();
+        silences.retain(|known| known.id != silence.id);
+        silences.push(silence.clone());
+        Ok(silence)
     }
 
-    async fn expire_silence(&self, _: &str, _: &str) -> Result<Silence, OperateError> {
-        Err(OperateError::Stopping)
+    async fn expire_silence(&self, id: &str, _by: &str) -> Result<Silence, OperateError> {
+        self.obey()?;
+        let mut silences = self.silences.lock().unwrap();
+        let found = silences.iter_mut().find(|silence| silence.id == id);
+        let silence = found.ok_or(OperateError::NotFound)?;
+        silence.ends_at = silence.ends_at.min(at(3600));
+        Ok(silence.clone())
     }
 
     fn silences(&self) -> Vec<Silence> {
-        Vec::new()
+        self.silences.lock().unwrap().clone()
     }
 
-    async fn pause(&self, _: &str, _: &str, _: bool) -> Result<(), OperateError> {
-        Err(OperateError::Stopping)
+    async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError> {
+        self.obey()?;
+        let view = self.board.get(check).ok_or(OperateError::NotFound)?;
+        let mut view = CheckView::clone(&view);
+        view.state.paused = match view.state.paused {
+            _ if !paused => None,
+            None => Some(Paused { by: by.to_owned(), at: at(3600) }),
+            already => already,
+        };
+        self.board.put(view);
+        Ok(())
     }
 
-    async fn retry_notice(&self, _: &str) -> Result<Notice, OperateError> {
-        Err(OperateError::Stopping)
+    async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError> {
+        self.obey()?;
+        let mut owed = self.owed.lock().unwrap();
+        let notice = owed.iter_mut().find(|notice| notice.id == id);
+        let notice = notice.ok_or(OperateError::NotFound)?;
+        if notice.state == NoticeState::Held {
+            return Err(OperateError::Conflict("It is held back, not waiting.".to_owned()));
+        }
+        (notice.state, notice.due_at) = (NoticeState::Pending, at(3600));
+        Ok(notice.clone())
     }
 
     fn daemon(&self) -> DaemonStatus {
@@ -206,6 +284,10 @@ impl Daemon {
         let control = Arc::new(FakeControl {
             daemon: Mutex::new(daemon()),
             answer: Mutex::new(|check| Ok(result(check, 3600, Status::Up))),
+            silences: Mutex::default(),
+            owed: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            board: Arc::clone(&board),
         });
         let keys = Keys::new([
             ApiKey::from_plain("reader", READER, vec![Scope::Read]).unwrap(),
@@ -243,6 +325,38 @@ impl Daemon {
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(response.headers()["content-type"], "application/json");
         response.json().await.unwrap()
+    }
+
+    /// The answer to what somebody with the right key wants done.
+    pub(super) async fn operate(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> reqwest::Response {
+        self.request(method, path).bearer_auth(OPERATOR).json(body).send().await.unwrap()
+    }
+
+    /// The JSON of the same, which must succeed.
+    pub(super) async fn done(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> serde_json::Value {
+        let response = self.operate(method, path, body).await;
+        assert!(response.status().is_success(), "{method} {path}: {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    /// Status and detail of the same, which must be refused.
+    pub(super) async fn refused(
+        &self,
+        method: &str,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> (u16, String) {
+        problem(self.operate(method, path, body).await).await
     }
 
     /// Status and detail of a GET that ends in a problem document.

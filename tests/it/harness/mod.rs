@@ -21,7 +21,7 @@ mod websocket;
 
 pub use certificates::Certificates;
 pub use channels::FiveChannels;
-pub use daemon::{Daemon, KEY, Setup, binary, repository, watchbell};
+pub use daemon::{Daemon, Finished, KEY, Setup, binary, repository, watchbell};
 pub use discord::Discord;
 pub use inbox::{Inbox, Mood};
 pub use nginx::Nginx;
