@@ -13,6 +13,7 @@
 mod harness;
 
 mod api;
+mod booted;
 mod cli;
 mod config_errors;
 mod crash;

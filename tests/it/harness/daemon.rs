@@ -142,7 +142,8 @@ pub async fn watchbell(words: &[&str]) -> Finished {
     finish(command).await
 }
 
-async fn finish(mut command: tokio::process::Command) -> Finished {
+/// Runs a command to its end.
+pub(super) async fn finish(mut command: tokio::process::Command) -> Finished {
     let output: Output = tokio::time::timeout(PATIENCE, command.output())
         .await
         .expect("the command to end")

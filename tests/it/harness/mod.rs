@@ -1,5 +1,6 @@
 //! Servers that start on free ports in folders of their own, and end when they are dropped.
 
+mod booted;
 mod certificates;
 mod channels;
 mod daemon;
@@ -19,6 +20,7 @@ mod telegram;
 mod webhook;
 mod websocket;
 
+pub use booted::Booted;
 pub use certificates::Certificates;
 pub use channels::FiveChannels;
 pub use daemon::{Daemon, Finished, KEY, Setup, binary, repository, watchbell};

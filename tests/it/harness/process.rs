@@ -145,7 +145,7 @@ impl Drop for Process {
     }
 }
 
-fn send(id: u32, signal: Signal) {
+pub(super) fn send(id: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).ok();
 }
