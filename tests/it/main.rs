@@ -22,6 +22,8 @@ mod imitations;
 mod latency;
 mod limits;
 mod load;
+mod names;
+mod plugins;
 mod readme;
 mod reload_stop;
 mod six_kinds;
