@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod model;
+pub mod process;
 
 pub mod condition;
 pub mod config;

@@ -26,11 +26,11 @@ fn may_import(path: &str, module: &str, other: &str) -> bool {
     }
     match module {
         "model" => false,
-        "clock" | "config" => other == "model",
+        "clock" | "config" | "process" => other == "model",
         // Conditions are what `judge` and `route` have in common.
         _ if PURE.contains(&module) => matches!(other, "condition" | "model"),
         _ if EFFECTFUL.contains(&module) => {
-            matches!(other, "clock" | "config" | "model") || PURE.contains(&other)
+            matches!(other, "clock" | "config" | "model" | "process") || PURE.contains(&other)
         }
         "report" | "serve" => matches!(other, "clock" | "config" | "model" | "record"),
         _ => panic!("tests/tidy.rs does not know the module `{module}`: say what it may import"),

@@ -139,7 +139,7 @@ pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<Ra
 }
 
 /// The kinds that are known by name and come later.
-const LATER: [&str; 3] = ["dns", "exec", "heartbeat"];
+const LATER: [&str; 1] = ["heartbeat"];
 
 fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'i> {
     let fingerprint = table.fingerprint();

@@ -41,8 +41,8 @@ async fn each_mistake_has_its_place_and_its_hint() {
     check("", &GOOD.replace("check.http", "check.htpp"), unknown_kind).await;
     check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "a name holds"]).await;
     check("", "[[check]\n", &["a.toml:1:"]).await;
-    let later = &["a.toml:3:", "check.exec: checks of this kind are not there yet"];
-    check("", "[[check]]\nname = \"a\"\n[check.exec]\ncommand = [\"x\"]\n", later).await;
+    let later = &["a.toml:3:", "check.heartbeat: checks of this kind are not there yet"];
+    check("", "[[check]]\nname = \"a\"\n[check.heartbeat]\nslug = \"x\"\n", later).await;
     let unset = GOOD.replace("http://127.0.0.1:1/", "${WATCHBELL_TEST_UNSET}");
     check("", &unset, &["a.toml:4:7", "WATCHBELL_TEST_UNSET", "not set"]).await;
     let no_file = GOOD.replace("http://127.0.0.1:1/", "${file:no-such-file}");
@@ -76,7 +76,7 @@ async fn one_mistake_is_not_reported_as_several() {
         assert!(said.contains(word) && said.contains("1 error"), "{said}");
     };
     // A parent whose kind is misspelt is there all the same.
-    let parent = "[[check]]\nname = \"core-db\"\n[check.dns]\nname = \"db\"\n";
+    let parent = "[[check]]\nname = \"core-db\"\n[check.heartbeat]\nslug = \"db\"\n";
     let child = with("depends_on = [\"core-db\"]");
     only("", &format!("{child}{parent}"), "not there yet").await;
     // What is not set cannot have the wrong form as well.

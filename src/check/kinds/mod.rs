@@ -1,5 +1,7 @@
 //! The registry of kinds: one line each.
 
+mod dns;
+mod exec;
 mod http;
 mod postgres;
 mod redis;
@@ -18,6 +20,8 @@ pub const ALL: &[&Kind] = &[
     &rpc::KIND,
     &websocket::KIND,
     &tcp::KIND,
+    &dns::KIND,
+    &exec::KIND,
     &system::KIND,
 ];
 

@@ -272,7 +272,12 @@ const MAX_ADDRESSES: usize = 8;
 /// How long one address has before the next is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
+/// The addresses of `target`, in the order of the operating system's resolver.
+///
+/// # Errors
+///
+/// Why there are none, in words.
+pub async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
     let name = match &target.host {
         Host::Ipv4(address) => {
             return Ok(vec![SocketAddr::new(IpAddr::V4(*address), target.port)]);

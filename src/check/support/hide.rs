@@ -4,7 +4,7 @@ use crate::model::Secret;
 use url::Url;
 
 /// The secrets of one check, for cleaning what libraries and servers say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Hidden(Vec<Secret>);
 
 impl Hidden {

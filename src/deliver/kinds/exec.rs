@@ -3,12 +3,9 @@ use crate::config::Section;
 use crate::deliver::support::Veil;
 use crate::deliver::{Channel, ChannelKind, Net, Outcome};
 use crate::model::{Format, Message, OptionDoc};
+use crate::process::{self, Call, Leftovers, Program};
 use async_trait::async_trait;
-use std::io::{Error, ErrorKind};
-use std::path::PathBuf;
-use std::process::Stdio;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use std::io::ErrorKind;
 
 /// How much of what a command complains about is read, in bytes.
 const COMPLAINT: usize = 16 * 1024;
@@ -34,85 +31,49 @@ command = ["/usr/local/bin/siren", "--loud"]
 };
 
 #[derive(Debug)]
-struct Exec {
-    program: PathBuf,
-    arguments: Vec<String>,
-}
+struct Exec(Program);
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
     let base = section.base().to_owned();
-    let exec = section.required_built("command", |command: Vec<String>| {
-        let mut words = command.into_iter();
-        match words.next() {
-            // A bare name is looked up in $PATH; a path is relative to the file.
-            Some(program) if program.contains('/') => {
-                Ok(Exec { program: base.join(program), arguments: words.collect() })
-            }
-            Some(program) if !program.is_empty() => {
-                Ok(Exec { program: program.into(), arguments: words.collect() })
-            }
-            _ => Err("is empty; it names a program and its arguments".to_owned()),
-        }
-    })?;
-    Some(Box::new(exec))
+    let program =
+        section.required_built("command", |words: Vec<String>| Program::new(words, &base))?;
+    Some(Box::new(Exec(program)))
 }
 
 #[async_trait]
 impl Channel for Exec {
     async fn send(&self, _net: &Net, message: &Message) -> Outcome {
-        match self.run(message).await {
-            Ok((true, _)) => Outcome::Accepted,
-            Ok((false, why)) => Outcome::Retry { after: None, why },
+        let body = match serde_json::to_vec(&Body::of(message)) {
+            Ok(body) => body,
+            Err(error) => return Outcome::Rejected { why: error.to_string() },
+        };
+        let call = Call {
+            stdin: &body,
+            environment: &[
+                ("WATCHBELL_NOTICE", &message.id),
+                ("WATCHBELL_WHAT", message.what.as_str()),
+            ],
+            max_stdout: 0,
+            max_stderr: COMPLAINT,
+            // A siren may well go on after the command that set it off.
+            leftovers: Leftovers::Leave,
+        };
+        match process::run(&self.0, call).await {
+            Ok(ended) if ended.status.success() => Outcome::Accepted,
+            Ok(ended) => {
+                let said = format!("{}: {}", ended.status, ended.stderr.text());
+                let why = Veil::default().clean(&said);
+                Outcome::Retry { after: None, why: why.trim_end_matches([':', ' ']).to_owned() }
+            }
             Err(error) => {
-                let why = format!("cannot run {}: {error}", self.program.display());
-                match error.kind() {
+                let why = error.to_string();
+                match error.kind {
                     ErrorKind::NotFound | ErrorKind::PermissionDenied => Outcome::Rejected { why },
                     _ => Outcome::Retry { after: None, why },
                 }
             }
         }
     }
-}
-
-impl Exec {
-    /// Whether the command took the message, and if not, what it said.
-    async fn run(&self, message: &Message) -> Result<(bool, String), Error> {
-        let body = serde_json::to_vec(&Body::of(message)).map_err(Error::other)?;
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .env("WATCHBELL_NOTICE", &message.id)
-            .env("WATCHBELL_WHAT", message.what.as_str())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdin = child.stdin.take();
-        let stderr = child.stderr.take();
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A command that does not read its input may still have done its work.
-                let _ = stdin.write_all(&body).await;
-            }
-        };
-        let ((), complaint, status) = tokio::join!(feed, read_complaint(stderr), child.wait());
-        let status = status?;
-        let why = Veil::default().clean(&format!("{status}: {complaint}"));
-        Ok((status.success(), why.trim_end_matches([':', ' ']).to_owned()))
-    }
-}
-
-/// The start of what stands on standard error; the rest is read and dropped, so that the command
-/// does not get stuck on a full pipe.
-async fn read_complaint(stderr: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stderr) = stderr else { return String::new() };
-    let mut kept = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(read @ 1..) = stderr.read(&mut piece).await {
-        let room = COMPLAINT - kept.len();
-        kept.extend_from_slice(&piece[..read.min(room)]);
-    }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod small_disk;
 mod smtp;
 mod target;
 mod telegram;
+mod unbound;
 mod webhook;
 mod websocket;
 
@@ -36,6 +37,7 @@ pub use small_disk::SmallDisk;
 pub use smtp::{Smtp, SmtpMode};
 pub use target::Target;
 pub use telegram::Telegram;
+pub use unbound::Unbound;
 pub use webhook::Webhook;
 pub use websocket::WebSocketServer;
 
