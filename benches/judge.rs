@@ -1,11 +1,16 @@
-//! What a verdict costs, for conditions of several sorts, and what compiling them costs.
+//! What a verdict costs, for conditions of several sorts, what compiling them costs, and what it
+//! costs to find who hears of an incident.
 
+use chrono_tz::Tz;
 use serde_json::json;
 use std::hint::black_box;
 use std::time::Duration;
 use watchbell::clock::{Clock, Manual, System};
 use watchbell::judge::{Judge, JudgeProblem};
-use watchbell::model::{FactSpec, FactType, Facts, Observation, Timestamp, Verdict};
+use watchbell::model::{
+    FactSpec, FactType, Facts, Incident, Observation, Status, Timestamp, Verdict,
+};
+use watchbell::route::{OwnOptions, Route, RouteOptions, Routes, compile_when};
 
 const COMPILED: u32 = 200;
 const VERDICTS: u32 = 100_000;
@@ -58,6 +63,30 @@ fn main() -> Result<(), String> {
         let each = (time.now().mono - start) / VERDICTS;
         println!("{name}: {each:?} a verdict, {compiling:?} to compile");
     }
+    route(&time)
+}
+
+/// What it costs to find out who hears of an incident, where only the last route matches.
+fn route(time: &System) -> Result<(), String> {
+    const ROUTES: usize = 20;
+    let plain = RouteOptions::new(Tz::UTC);
+    let routes = (0..ROUTES).map(|index| {
+        let when = format!("severity == 'critical' && labels.team == 'team-{index}'");
+        let when = compile_when(&when).map_err(|problem| problem.to_string())?;
+        let own = OwnOptions { to: Some(vec!["chat".into()]), ..OwnOptions::default() };
+        let options = plain.nested(own).map_err(|error| error.to_string())?;
+        Ok(Route::new(Some(when), false, options, Vec::new()))
+    });
+    let routes = Routes::new(routes.collect::<Result<_, String>>()?, Vec::new());
+    let at = Timestamp::default();
+    let mut incident = Incident::new("1".to_owned(), "shop".into(), "http", Status::Down, at);
+    incident.labels.insert("team".to_owned(), format!("team-{}", ROUTES - 1));
+    let start = time.now().mono;
+    for _ in 0..VERDICTS {
+        black_box(routes.hearing(black_box(&incident), at));
+    }
+    let each = (time.now().mono - start) / VERDICTS;
+    println!("{ROUTES} routes: {each:?} an incident");
     Ok(())
 }
 

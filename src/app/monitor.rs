@@ -258,7 +258,8 @@ impl Monitor {
     /// Who hears of `incident` by the routes; they are remembered for its end.
     fn addresses(&mut self, incident: &Incident) -> Vec<(Name, String, bool)> {
         let mut addresses = Vec::new();
-        for target in self.routes.targets(incident) {
+        let now = self.parts.clock.wall();
+        for target in self.routes.hearing(incident, now).targets {
             for recipient in self.parts.outbox.recipients(&target.channel) {
                 addresses.push((target.channel.clone(), recipient, target.urgent));
             }

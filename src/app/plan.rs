@@ -1,9 +1,12 @@
 //! From configuration files to a plan that can run, or to all problems at once.
 
+mod routes;
+
 use crate::check::{Check, Kind, kinds as check_kinds};
+use crate::clock::{Clock as _, System};
 use crate::config::{
     self, ApiSettings, History, Interpolator, KeyMaterial, Place, Problem, Problems, RawChannel,
-    RawCheck, RawKey, RawRoute, RawSchedule, Section, Settings,
+    RawCheck, RawKey, RawSchedule, Section, Settings,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
@@ -11,7 +14,7 @@ use crate::incident::Policy;
 use crate::judge::{Judge, Which};
 use crate::model::Name;
 use crate::render::Renderer;
-use crate::route::{Route, Routes, compile_when};
+use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
 use crate::serve::{self, ApiKey, Keys, Scope};
 use chrono_tz::Tz;
@@ -40,6 +43,8 @@ pub struct Plan {
     pub channels: Vec<PlannedChannel>,
     /// Who hears what.
     pub routes: Arc<Routes>,
+    /// When it is known that things fail.
+    pub maintenance: Arc<Windows>,
     /// What probably does not do what was meant.
     pub warnings: Vec<Problem>,
 }
@@ -159,20 +164,24 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let settings = config::read_settings(&mut root, &state_folder(base), &kinds);
     root.finish(problems);
 
-    let Settings { channels, routes, templates, checks: folder, api, .. } = settings;
+    let Settings { channels, routes, maintenance, templates, checks: folder, api, .. } = settings;
+    let zone = settings.time_zone;
     let api = build_api(api, problems);
     let channels = build_channels(channels, &templates, problems);
-    let routes = build_routes(routes, &channels, problems);
-    let checks = read_checks(&folder, &interpolator, settings.time_zone, problems);
+    let routes = routes::build_routes(routes, &channels, zone, problems);
+    let now = System::start().wall();
+    let maintenance = routes::build_maintenance(maintenance, zone, now, problems);
+    let checks = read_checks(&folder, &interpolator, zone, problems);
     Some(Plan {
         name: settings.name,
-        time_zone: settings.time_zone,
+        time_zone: zone,
         max_in_flight: settings.max_in_flight,
         history: settings.history,
         api,
         checks,
         channels,
         routes: Arc::new(routes),
+        maintenance: Arc::new(maintenance),
         warnings: Vec::new(),
     })
 }
@@ -304,28 +313,6 @@ fn build_renderer(
             None
         }
     }
-}
-
-fn build_routes(
-    raw: Vec<RawRoute>,
-    channels: &[PlannedChannel],
-    problems: &mut Problems,
-) -> Routes {
-    let routes = raw
-        .into_iter()
-        .map(|raw| {
-            let when = raw.when.and_then(|(source, place)| match compile_when(&source) {
-                Ok(when) => Some(when),
-                Err(problem) => {
-                    problems.push(condition_problem(&place, &source, &problem));
-                    None
-                }
-            });
-            let to = raw.to.into_iter().map(|(name, _)| name.into()).collect();
-            Route { when, to, goes_on: raw.goes_on, urgent: raw.urgent }
-        })
-        .collect();
-    Routes::new(routes, channels.iter().map(|channel| channel.name.clone()).collect())
 }
 
 fn condition_problem(

@@ -1,4 +1,5 @@
 use super::problem::Place;
+use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
 use super::section::Section;
 use crate::model::{Name, Secret, did_you_mean, name_problem};
 use chrono_tz::Tz;
@@ -28,6 +29,8 @@ pub struct Settings<'i> {
     pub channels: Vec<RawChannel<'i>>,
     /// Who hears what; the first match wins.
     pub routes: Vec<RawRoute>,
+    /// When it is known that things fail.
+    pub maintenance: Vec<RawMaintenance>,
 }
 
 /// Where history is kept, and how long.
@@ -96,19 +99,6 @@ pub struct RawChannel<'i> {
     pub place: Place,
 }
 
-/// One `[[route]]`, with its condition still to be compiled.
-#[derive(Debug)]
-pub struct RawRoute {
-    /// When it matches; always, if absent.
-    pub when: Option<(String, Place)>,
-    /// The channels.
-    pub to: Vec<(String, Place)>,
-    /// Whether later routes are asked as well.
-    pub goes_on: bool,
-    /// Whether its notices pass the rate limit.
-    pub urgent: bool,
-}
-
 /// So many in such a span: `10/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -162,6 +152,7 @@ pub fn read_settings<'i>(
         },
         channels: Vec::new(),
         routes: Vec::new(),
+        maintenance: Vec::new(),
     };
     if let Some(mut daemon) = root.table("daemon") {
         read_daemon(&mut daemon, &mut settings);
@@ -188,12 +179,8 @@ pub fn read_settings<'i>(
         settings.channels.extend(read_channel(&mut table, name, place, channel_kinds));
         root.finish_child(table);
     }
-    for mut table in root.tables("route") {
-        let route = read_route(&mut table);
-        root.finish_child(table);
-        settings.routes.push(route);
-    }
-    check_route_targets(root, &settings.routes, &names);
+    settings.routes = read_routes(root, &names);
+    settings.maintenance = read_maintenance(root);
     settings
 }
 
@@ -326,31 +313,6 @@ pub fn read_name(table: &mut Section<'_>) -> Option<Name> {
         None => Ok(Name::from(name)),
         Some(problem) => Err(format!("`{name}` cannot be a name: {problem}")),
     })
-}
-
-fn read_route(table: &mut Section<'_>) -> RawRoute {
-    let place = table.place_of("when");
-    let when = table.optional("when").map(|when| (when, place));
-    if !table.has("to") {
-        let place = table.place().clone();
-        table.error_at(&place, "has no `to`: name the channels, or `to = []` for nobody");
-    }
-    let to = table.strings("to");
-    let goes_on = table.or("continue", false);
-    let urgent = table.or("urgent", false);
-    for key in ["group_by", "group_window", "remind_every", "escalate"] {
-        table.not_yet(key, "each incident has its own notice, once");
-    }
-    RawRoute { when, to, goes_on, urgent }
-}
-
-fn check_route_targets(root: &mut Section<'_>, routes: &[RawRoute], names: &[Name]) {
-    for (target, place) in routes.iter().flat_map(|route| &route.to) {
-        if !names.iter().any(|name| **name == *target.as_str()) {
-            let problem = place.error(format!("there is no channel `{target}`"));
-            root.report(problem.did_you_mean(target, names.iter().map(|name| &**name)));
-        }
-    }
 }
 
 #[cfg(test)]

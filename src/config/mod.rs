@@ -4,12 +4,14 @@ mod checks;
 mod daemon;
 mod interpolate;
 mod problem;
+mod routes;
 mod section;
 
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
 pub use daemon::{
-    ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, RawRoute, Settings, read_settings,
+    ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, Settings, read_settings,
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
+pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
 pub use section::{Section, parse_duration};

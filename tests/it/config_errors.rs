@@ -1,6 +1,6 @@
 //! A broken configuration is refused with all its problems, their places, and what to do.
 
-use crate::harness::{Setup, binary, watchbell};
+use crate::harness::{Setup, binary, repository, watchbell};
 
 const GOOD: &str = "[[check]]\nname = \"shop\"\n[check.http]\nurl = \"http://127.0.0.1:1/\"\n";
 
@@ -69,6 +69,98 @@ async fn what_spans_several_tables_is_found_as_well() {
 }
 
 #[tokio::test]
+async fn each_mistake_in_a_route_has_its_place_and_its_hint() {
+    let channel = "[[channel]]\nname = \"chat\"\n[channel.console]\n";
+    let route = async |keys: &str, words: &[&str]| {
+        let tables = format!("{channel}[[route]]\nto = [\"chat\"]\n{keys}\n");
+        check(&tables, GOOD, &[&["daemon.toml:"], words].concat()).await;
+    };
+    route("escalat = []", &["route.escalat", "did you mean `escalate`"]).await;
+    route("remind_every = \"often\"", &["route.remind_every", "`often` is not a duration"]).await;
+    let step = |step: &str| format!("escalate = [{{ {step} }}]");
+    route(&step("after = \"1m\", to = [\"chta\"]"), &["chta", "did you mean `chat`"]).await;
+    let zero = &["route.escalate.after", "longer than nothing"];
+    route(&step("after = \"0s\", to = [\"chat\"]"), zero).await;
+    route(&step("after = \"1m\""), &["route.escalate.to", "names nobody"]).await;
+    route(&step("afer = \"1m\", to = [\"chat\"]"), &["afer", "did you mean `after`"]).await;
+    route("group_by = [\"sverity\"]", &["route.group_by", "did you mean `severity`"]).await;
+    route("group_by = [\"team\"]", &["route.group_by", "written `labels.team`"]).await;
+    route("active = [\"Mon-Fry\"]", &["route.active", "did you mean `Fri`"]).await;
+    route("mute = [\"8-18\"]", &["route.mute", "`8` is not a time of day"]).await;
+    route("time_zone = \"Europe/Belrin\"", &["did you mean `Europe/Berlin`"]).await;
+    route("active = [\"Mon\"]\nmute = [\"Sun-Tue\"]", &["route:", "never speaks"]).await;
+    route("[[route.route]]\nwhen = \"houre == 3\"", &["route.route.when", "`hour`"]).await;
+    route("[[route.route]]\nto = [\"chta\"]", &["route.route.to", "did you mean `chat`"]).await;
+    let no_to = format!("{channel}[[route]]\nwhen = \"hour == 3\"\n");
+    check(&no_to, GOOD, &["daemon.toml:", "has no `to`"]).await;
+}
+
+#[tokio::test]
+async fn each_mistake_in_a_maintenance_window_has_its_place_and_its_hint() {
+    let window = async |keys: &str, words: &[&str]| {
+        let tables = format!("[[maintenance]]\nname = \"night\"\n{keys}\n");
+        check(&tables, GOOD, &[&["daemon.toml:"], words].concat()).await;
+    };
+    window("", &["maintenance:", "does not say when", "`cron` and `duration`"]).await;
+    window("start = 2040-03-01T20:00:00Z", &["has a `start` but no `end`"]).await;
+    window("cron = \"30 2 * * *\"", &["has a `cron` line but no `duration`"]).await;
+    window("cron = \"30 2 * *\"\nduration = \"1h\"", &["maintenance.cron", "4 fields"]).await;
+    let zero = "cron = \"30 2 * * *\"\nduration = \"0s\"";
+    window(zero, &["maintenance.duration", "longer than nothing"]).await;
+    let reversed = "start = 2040-03-02T20:00:00Z\nend = \"2040-03-02 06:00\"";
+    window(reversed, &["maintenance.end", "is not later than `start`"]).await;
+    let date = "start = \"tomorrow\"\nend = 2040-03-02";
+    window(date, &["`tomorrow` is not a date and time", "`2040-03-02` is not"]).await;
+    let both = "start = 2040-03-01T20:00:00Z\nend = 2040-03-02T20:00:00Z\ncron = \"@daily\"";
+    window(both, &["both once and again and again"]).await;
+    let times = "cron = \"30 2 * * *\"\nduration = \"1h\"";
+    window(&format!("{times}\nwhen = \"knd == 'http'\""), &["did you mean `kind`"]).await;
+    let twice = format!("{times}\n[[maintenance]]\nname = \"night\"\n{times}");
+    window(&twice, &["a maintenance window `night` exists already"]).await;
+}
+
+#[tokio::test]
+async fn what_probably_does_not_do_what_was_meant_is_a_warning() {
+    let channel = "[[channel]]\nname = \"chat\"\n[channel.console]\n";
+    let warns = async |tables: &str, words: &[&str]| {
+        let setup = Setup::new().tables(&format!("{channel}{tables}")).checks("a.toml", GOOD);
+        let done = setup.command(&["validate"]).await;
+        let said = done.all();
+        assert_eq!(done.code, 0, "{said}");
+        for word in words.iter().chain(&["warning"]) {
+            assert!(said.contains(word), "no `{word}` in:\n{said}");
+        }
+    };
+    let all = "[[route]]\nto = [\"chat\"]\n";
+    warns(&format!("{all}{all}"), &["is never asked", "`continue = true`"]).await;
+    warns(&format!("{all}group_window = \"1m\"\n"), &["not grouped", "`group_by`"]).await;
+    warns(&format!("{all}when = \"time >= '8:00'\"\n"), &["two digits", "`8:00`"]).await;
+    let window = "[[maintenance]]\nname = \"night\"\n";
+    let past = "start = 2020-03-01T20:00:00Z\nend = 2020-03-02T20:00:00Z\n";
+    warns(&format!("{window}{past}"), &["maintenance.end", "is past"]).await;
+    let endless = "cron = \"@hourly\"\nduration = \"1h\"\n";
+    warns(&format!("{window}{endless}"), &["opens again before it closes"]).await;
+}
+
+#[tokio::test]
+async fn what_the_example_shows_in_comments_is_valid() {
+    let example = std::fs::read_to_string(repository().join("daemon.toml.example")).unwrap();
+    // Of the comments those that say something to the daemon: tables and keys.
+    let key = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let shown = example.lines().map(|line| match line.strip_prefix("# ") {
+        Some(text) if text.starts_with('[') || key(text) => text,
+        _ => line,
+    });
+    let shown: Vec<&str> = shown.collect();
+    assert!(shown.iter().any(|line| line.starts_with("[[route.route]]")));
+    let setup = Setup::new().checks("a.toml", GOOD);
+    std::fs::write(setup.config(), shown.join("\n")).unwrap();
+    let done = setup.command(&["validate", "--no-secrets"]).await;
+    let said = done.all();
+    assert!(done.code == 0 && !said.contains("warning"), "{said}");
+}
+
+#[tokio::test]
 async fn one_mistake_is_not_reported_as_several() {
     let only = async |tables: &str, checks: &str, word: &str| {
         let done = Setup::new().tables(tables).checks("a.toml", checks);
@@ -89,7 +181,10 @@ async fn one_mistake_is_not_reported_as_several() {
 #[tokio::test]
 async fn values_of_any_type_may_stand_elsewhere_where_secrets_are_not_looked_up() {
     let tables = "[[channel]]\nname = \"w\"\nrate_limit = \"${W}\"\n\
-                  [channel.webhook]\nurl = \"${W}\"\nmethod = \"${W}\"\n";
+                  [channel.webhook]\nurl = \"${W}\"\nmethod = \"${W}\"\n\
+                  [[route]]\nto = [\"${W}\"]\nwhen = \"${W}\"\nactive = [\"${W}\"]\n\
+                  escalate = [{ after = \"${W}\", to = [\"${W}\"] }]\n\
+                  [[maintenance]]\nname = \"m\"\nstart = \"${W}\"\nend = \"${W}\"\n";
     let keys = "every = \"${W}s\"\nseverity = \"${W}\"";
     let setup = Setup::new().tables(tables).checks("a.toml", &with(keys));
     let done = setup.command(&["validate", "--no-secrets"]).await;
