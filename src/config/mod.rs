@@ -4,6 +4,7 @@ mod checks;
 mod daemon;
 mod interpolate;
 mod problem;
+mod recover;
 mod section;
 
 pub use checks::{RawCheck, RawSchedule, read_check_files, read_checks, read_file};
@@ -12,4 +13,5 @@ pub use daemon::{
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
+pub use recover::{RawRecovery, RecoverySettings};
 pub use section::{Section, parse_duration};
