@@ -451,10 +451,8 @@ fn build_check(
             (placed(cadence, &place, problems), Duration::from_secs(60))
         }
     });
-    let recover = match raw.recover {
-        Some(recover) => Some(build_recovery(recover, surroundings.recovery, problems)),
-        None => None,
-    };
+    let recovery = surroundings.recovery;
+    let recover = raw.recover.map(|recover| build_recovery(recover, recovery, problems));
     let (kind, mut table) = raw.kind?;
     let kind = check_kinds::find(kind)?;
     let check = (kind.parse)(&mut table);
