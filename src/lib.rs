@@ -30,6 +30,8 @@ pub mod render;
 
 pub mod deliver;
 
+pub mod recover;
+
 pub mod serve;
 
 pub mod app;

@@ -7,6 +7,7 @@ mod housekeeping;
 mod ledger;
 mod monitor;
 pub mod plan;
+mod plan_recover;
 mod task;
 
 pub use daemon::{RunError, Running, compose, start};

@@ -2,17 +2,21 @@
 
 mod routes;
 
+pub use super::plan_recover::PlannedRecovery;
+
+use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::clock::{Clock as _, System};
 use crate::config::{
     self, ApiSettings, History, Interpolator, KeyMaterial, Place, Problem, Problems, RawChannel,
-    RawCheck, RawKey, RawSchedule, Section, Settings,
+    RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
 use crate::incident::Policy;
 use crate::judge::{Judge, Which};
 use crate::model::Name;
+use crate::recover::actions as ways;
 use crate::render::Renderer;
 use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
@@ -37,6 +41,8 @@ pub struct Plan {
     pub history: History,
     /// The status API.
     pub api: PlannedApi,
+    /// What all recovery actions have in common.
+    pub recovery: RecoverySettings,
     /// The checks, by name.
     pub checks: Vec<PlannedCheck>,
     /// The channels; the console where none is configured.
@@ -86,6 +92,8 @@ pub struct PlannedCheck {
     pub retry_every: Duration,
     /// When its badness is an incident.
     pub policy: Policy,
+    /// How it is got going again; `None` if it only alerts.
+    pub recover: Option<Arc<PlannedRecovery>>,
     /// The same for equal tables: an equal check is kept as it is over a reload.
     pub fingerprint: [u8; 32],
 }
@@ -171,13 +179,15 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let routes = routes::build_routes(routes, &channels, zone, problems);
     let now = System::start().wall();
     let maintenance = routes::build_maintenance(maintenance, zone, now, problems);
-    let checks = read_checks(&folder, &interpolator, zone, problems);
+    let surroundings = Surroundings { time_zone: zone, recovery: settings.recovery };
+    let checks = read_checks(&folder, &interpolator, surroundings, problems);
     Some(Plan {
         name: settings.name,
         time_zone: zone,
         max_in_flight: settings.max_in_flight,
         history: settings.history,
         api,
+        recovery: settings.recovery,
         checks,
         channels,
         routes: Arc::new(routes),
@@ -327,19 +337,27 @@ fn condition_problem(
     }
 }
 
+/// What `daemon.toml` says that bears on checks.
+#[derive(Clone, Copy)]
+struct Surroundings {
+    time_zone: Tz,
+    recovery: RecoverySettings,
+}
+
 fn read_checks(
     folder: &Path,
     interpolator: &Interpolator,
-    time_zone: Tz,
+    surroundings: Surroundings,
     problems: &mut Problems,
 ) -> Vec<PlannedCheck> {
     let kinds: Vec<&'static str> = check_kinds::ALL.iter().map(|kind| kind.name).collect();
+    let ways: Vec<&'static str> = ways::ALL.iter().map(|way| way.name).collect();
     let files = config::read_check_files(folder, problems);
     let mut raw_checks = Vec::new();
     for file in &files {
         let base = file.path.parent().unwrap_or(folder);
         let mut root = Section::root(file, base, interpolator, problems);
-        raw_checks.extend(config::read_checks(&mut root, &kinds));
+        raw_checks.extend(config::read_checks(&mut root, &kinds, &ways));
         root.finish(problems);
     }
     if raw_checks.is_empty() && !problems.has_errors() {
@@ -349,7 +367,7 @@ fn read_checks(
     check_names(&raw_checks, problems);
     check_dependencies(&raw_checks, problems);
     let checks = raw_checks.into_iter();
-    checks.filter_map(|raw| build_check(raw, time_zone, problems)).collect()
+    checks.filter_map(|raw| build_check(raw, surroundings, problems)).collect()
 }
 
 /// A name that stands twice is an error, wherever the two are.
@@ -406,16 +424,22 @@ fn way_back(by_name: &HashMap<&str, &RawCheck<'_>>, from: &str, to: &str) -> Opt
     None
 }
 
-fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Option<PlannedCheck> {
+fn build_check(
+    raw: RawCheck<'_>,
+    surroundings: Surroundings,
+    problems: &mut Problems,
+) -> Option<PlannedCheck> {
     let schedule = raw.schedule.map(|schedule| match schedule {
         RawSchedule::Every(interval, place) => {
             (placed(Cadence::every(interval), &place, problems), interval)
         }
         RawSchedule::Cron { line, time_zone: own, place } => {
-            let cadence = Cadence::cron(&line, own.unwrap_or(time_zone));
+            let cadence = Cadence::cron(&line, own.unwrap_or(surroundings.time_zone));
             (placed(cadence, &place, problems), Duration::from_secs(60))
         }
     });
+    let recovery = surroundings.recovery;
+    let recover = raw.recover.map(|recover| build_recovery(recover, recovery, problems));
     let (kind, mut table) = raw.kind?;
     let kind = check_kinds::find(kind)?;
     let check = (kind.parse)(&mut table);
@@ -444,6 +468,10 @@ fn build_check(raw: RawCheck<'_>, time_zone: Tz, problems: &mut Problems) -> Opt
         timeout: raw.timeout,
         retry_every: raw.retry_every.unwrap_or(interval),
         policy,
+        recover: match recover {
+            Some(recover) => Some(recover?),
+            None => None,
+        },
         fingerprint: raw.fingerprint,
     })
 }

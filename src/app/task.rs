@@ -30,7 +30,11 @@ impl CheckTask {
 
     /// Whether `planned` says the same as the check of this task, so that it can go on as it is.
     pub fn is_same(&self, planned: &PlannedCheck) -> bool {
-        self.planned.fingerprint == planned.fingerprint && self.planned.cadence == planned.cadence
+        // A dry run of the whole daemon is not in the table of the check.
+        let dry_run = |planned: &PlannedCheck| planned.recover.as_ref().map(|it| it.policy.dry_run);
+        self.planned.fingerprint == planned.fingerprint
+            && self.planned.cadence == planned.cadence
+            && dry_run(&self.planned) == dry_run(planned)
     }
 
     /// Fills the windows of its conditions from the history, as far back as they look.

@@ -1,5 +1,6 @@
 use super::daemon::{parse_zone, read_name};
 use super::problem::{Place, Problems, SourceFile};
+use super::recover::{RawRecovery, read_recovery};
 use super::section::Section;
 use crate::model::{Labels, Name, Severity};
 use chrono_tz::Tz;
@@ -42,6 +43,8 @@ pub struct RawCheck<'i> {
     pub depends_on: Vec<(String, Place)>,
     /// Where to read what to do.
     pub runbook: Option<String>,
+    /// How it is got going again, if at all.
+    pub recover: Option<RawRecovery<'i>>,
     /// Its kind and the table of that, if it says so properly.
     pub kind: Option<(&'static str, Section<'i>)>,
     /// Where its name stands.
@@ -128,11 +131,16 @@ pub fn read_file(path: &Path, problems: &mut Problems) -> Option<Arc<SourceFile>
     }
 }
 
-/// Reads the root table of a check file.
-pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<RawCheck<'i>> {
+/// Reads the root table of a check file. `kinds` are the tables that say what a check is, `ways`
+/// the keys that say how a recovery action is carried out.
+pub fn read_checks<'i>(
+    root: &mut Section<'i>,
+    kinds: &[&'static str],
+    ways: &[&'static str],
+) -> Vec<RawCheck<'i>> {
     let mut checks = Vec::new();
     for mut table in root.tables("check") {
-        checks.push(read_check(&mut table, kinds));
+        checks.push(read_check(&mut table, kinds, ways));
         root.finish_child(table);
     }
     checks
@@ -141,7 +149,11 @@ pub fn read_checks<'i>(root: &mut Section<'i>, kinds: &[&'static str]) -> Vec<Ra
 /// The kinds that are known by name and come later.
 const LATER: [&str; 1] = ["heartbeat"];
 
-fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'i> {
+fn read_check<'i>(
+    table: &mut Section<'i>,
+    kinds: &[&'static str],
+    ways: &[&'static str],
+) -> RawCheck<'i> {
     let fingerprint = table.fingerprint();
     let place = table.place_of("name");
     let name = read_name(table);
@@ -163,7 +175,7 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'
     let labels = read_labels(table);
     let depends_on = table.strings("depends_on");
     let runbook = table.optional("runbook");
-    table.not_yet("recover", "the check alerts only");
+    let recover = table.table("recover").map(|recover| read_recovery(recover, ways));
     let kind = read_kind(table, kinds);
     RawCheck {
         name,
@@ -181,6 +193,7 @@ fn read_check<'i>(table: &mut Section<'i>, kinds: &[&'static str]) -> RawCheck<'
         labels,
         depends_on,
         runbook,
+        recover,
         kind,
         place,
         fingerprint,
@@ -231,7 +244,8 @@ fn read_labels(table: &mut Section<'_>) -> Labels {
     table.or("labels", BTreeMap::new())
 }
 
-fn at_least_one(count: u32) -> Result<u32, String> {
+/// A count that is not zero.
+pub(super) fn at_least_one(count: u32) -> Result<u32, String> {
     if count == 0 { Err("must be at least 1".to_owned()) } else { Ok(count) }
 }
 
@@ -242,7 +256,8 @@ fn unknown_after(text: &str) -> Result<UnknownAfter, String> {
     positive(text).map(UnknownAfter::Span).map_err(|why| format!("{why}, or `never`"))
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
+/// A duration that is not zero.
+pub(super) fn positive(text: &str) -> Result<Duration, String> {
     let span = super::section::parse_duration(text)?;
     if span.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(span) }
 }

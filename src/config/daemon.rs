@@ -1,4 +1,5 @@
 use super::problem::Place;
+use super::recover::{RecoverySettings, read_recovery_settings};
 use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
 use super::section::Section;
 use crate::model::{Name, Secret, did_you_mean, name_problem};
@@ -25,6 +26,8 @@ pub struct Settings<'i> {
     pub history: History,
     /// The status API.
     pub api: ApiSettings,
+    /// What all recovery actions have in common.
+    pub recovery: RecoverySettings,
     /// The places that notices go to.
     pub channels: Vec<RawChannel<'i>>,
     /// Who hears what; the first match wins.
@@ -150,6 +153,7 @@ pub fn read_settings<'i>(
             public_status: true,
             keys: Vec::new(),
         },
+        recovery: RecoverySettings::default(),
         channels: Vec::new(),
         routes: Vec::new(),
         maintenance: Vec::new(),
@@ -165,6 +169,10 @@ pub fn read_settings<'i>(
     if let Some(mut api) = root.table("api") {
         read_api(&mut api, &mut settings.api);
         root.finish_child(api);
+    }
+    if let Some(mut recovery) = root.table("recovery") {
+        settings.recovery = read_recovery_settings(&mut recovery);
+        root.finish_child(recovery);
     }
     let mut names: Vec<Name> = Vec::new();
     for mut table in root.tables("channel") {

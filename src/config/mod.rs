@@ -4,6 +4,7 @@ mod checks;
 mod daemon;
 mod interpolate;
 mod problem;
+mod recover;
 mod routes;
 mod section;
 
@@ -13,5 +14,6 @@ pub use daemon::{
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
+pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
 pub use section::{Section, parse_duration};

@@ -249,6 +249,30 @@ impl<'i> Section<'i> {
         found
     }
 
+    /// Which of `keys` is present: exactly one of them must be. It is left for a reader of its own.
+    pub fn one_key_of(&mut self, keys: &[&'static str]) -> Option<&'static str> {
+        let mut present = keys.iter().copied().filter(|key| self.has(key));
+        let (first, others) = (present.next(), present.collect::<Vec<_>>());
+        match first {
+            None => {
+                let list: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+                let problem = self.place.error("does not say how");
+                self.problems.push(problem.hint(format!("add one of {}", list.join(", "))));
+            }
+            Some(first) => {
+                for other in others {
+                    let place = self.place_of(other);
+                    self.problems.push(place.error(format!("there is `{first}` already")));
+                    self.take(other);
+                }
+            }
+        }
+        for &key in keys {
+            self.ask(key);
+        }
+        first
+    }
+
     /// Takes a list of strings, each with its place.
     pub fn strings(&mut self, key: &'static str) -> Vec<(String, Place)> {
         let items: Vec<Spanned<String>> = self.or(key, Vec::new());

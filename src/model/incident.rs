@@ -58,8 +58,9 @@ pub struct Paused {
     pub at: Timestamp,
 }
 
-/// What was tried lately to get a check going again, kept over restarts.
+/// What was tried lately to get a check going again, kept over restarts. `recover::plan` moves it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RecoveryState {
     /// When each attempt that still counts began, oldest first, by the wall clock.
     pub attempts: Vec<Timestamp>,
@@ -67,8 +68,14 @@ pub struct RecoveryState {
     pub not_before: Option<Timestamp>,
     /// Since when the breaker is open: the attempts are spent.
     pub open_since: Option<Timestamp>,
+    /// Whether the one attempt of a half-open breaker has begun.
+    pub half_open: bool,
     /// Whether an attempt is at work; after a restart, was when the daemon ended.
     pub running: bool,
+    /// How long the check is left alone after that attempt, jitter included.
+    pub cooldown: Duration,
+    /// When the latest attempt ended, until a run that began after it was judged.
+    pub unjudged: Option<Timestamp>,
 }
 
 impl CheckState {
