@@ -1,6 +1,7 @@
 //! As a service of a Debian that systemd has booted.
 
-use crate::harness::{Booted, repository};
+use crate::harness::{Booted, PATIENCE, eventually, repository};
+use serde_json::Value;
 
 /// A service that listens.
 const SHOP: &str = "[Service]\nExecStart=/usr/bin/socat \
@@ -97,4 +98,34 @@ async fn the_service_may_restart_the_units_that_are_listed_and_do_nothing_else()
     assert!(!may("KillUnit", "ssi", "shop-api.service all 9").await);
     assert!(!may("SetUnitProperties", "sba(sv)", "shop-api.service true 0").await);
     assert!(!may("Reload", "", "").await);
+}
+
+#[tokio::test]
+async fn a_recovery_action_restarts_a_unit_over_d_bus() {
+    let debian = Booted::start().await;
+    let checks = format!(
+        "{CHECK}[check.recover]\naction = \"restart\"\nsystemd_unit = \"shop-api.service\"\n"
+    );
+    debian.install(&["shop-api.service"], "", &checks).await;
+    start_shops(&debian, &["shop-api.service"]).await;
+    debian.succeed(&["systemctl", "start", "watchbell"]).await;
+    debian.wait_for_status("shop-api", "up").await;
+    assert_eq!(process_of(&debian, "watchbell").await.1, "watchbell");
+
+    debian.succeed(&["systemctl", "kill", "--signal=KILL", "shop-api.service"]).await;
+    let incident = eventually("the incident to resolve", PATIENCE, async || {
+        let resolved = debian.get("/api/v1/incidents?state=resolved").await;
+        resolved["items"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert_eq!(incident["check"], "shop-api", "{incident:#}");
+    let path = format!("/api/v1/incidents/{}", incident["id"].as_str().unwrap());
+    let timeline = debian.get(&path).await["timeline"].clone();
+    let told = |entry: &Value| {
+        entry["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("restart") && detail.contains("shop-api.service"))
+    };
+    assert!(timeline.as_array().unwrap().iter().any(told), "{timeline:#}");
+    debian.succeed(&["systemctl", "is-active", "shop-api.service"]).await;
 }
