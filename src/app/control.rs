@@ -1,9 +1,16 @@
 //! What the status API asks of the daemon.
 
+use super::alerting::{Alerting, Refused};
 use super::gauges::Gauges;
+use super::jobs::Jobs;
+use super::monitor::Event;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
-use crate::model::{Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Timestamp};
+use crate::model::{
+    Acknowledgement, Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence,
+    Timestamp,
+};
+use crate::record::Store;
 use crate::record::writer::{StoreHealth, Writer};
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
@@ -11,7 +18,7 @@ use crate::serve::{Control, DaemonStatus, NoticeCount, OperateError, RunNowError
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The daemon as the API sees it.
 #[derive(Debug)]
@@ -22,6 +29,14 @@ pub struct AppControl {
     pub started: Moment,
     /// Who runs checks.
     pub scheduler: Scheduler,
+    /// What the scheduler runs.
+    pub jobs: Arc<Jobs>,
+    /// Where the core is asked for something.
+    pub events: mpsc::WeakSender<Event>,
+    /// What readers see.
+    pub board: Arc<Board>,
+    /// The history.
+    pub store: Arc<dyn Store>,
     /// Who delivers.
     pub outbox: Arc<Outbox>,
     /// Who writes.
@@ -34,9 +49,51 @@ pub struct AppControl {
     pub clock: Arc<dyn Clock>,
 }
 
+impl AppControl {
+    /// Lets the core do something between two events, and waits until it is carried out.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Alerting, Moment) -> T + Send + 'static,
+    ) -> Result<T, OperateError> {
+        let events = self.events.upgrade().ok_or(OperateError::Stopping)?;
+        let (reply, answer) = oneshot::channel();
+        let (carried_out, done) = oneshot::channel();
+        let ask = Box::new(move |core: &mut Alerting, now: Moment| {
+            // Whoever asked may have given up waiting.
+            let _ = reply.send(ask(core, now));
+        });
+        let sent = events.send(Event::Ask { ask, done: carried_out }).await;
+        sent.map_err(|_| OperateError::Stopping)?;
+        done.await.map_err(|_| OperateError::Stopping)?;
+        answer.await.map_err(|_| OperateError::Stopping)
+    }
+
+    /// Does something to an open incident.
+    async fn about(
+        &self,
+        incident: &str,
+        change: impl FnOnce(&mut Alerting, &str, Moment) -> Result<Incident, Refused> + Send + 'static,
+    ) -> Result<Incident, OperateError> {
+        let id = incident.to_owned();
+        Ok(self.ask(move |core, now| change(core, &id, now)).await??)
+    }
+}
+
+impl From<Refused> for OperateError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown => Self::NotFound,
+            Refused::Invalid(why) => Self::Invalid(why),
+        }
+    }
+}
+
 #[async_trait]
 impl Control for AppControl {
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError> {
+        if self.board.get(check).is_some_and(|check| check.state.paused.is_some()) {
+            return Err(RunNowError::Busy("the check is paused; resume it first".to_owned()));
+        }
         match self.scheduler.run_now(check).await {
             Ok(finished) => Ok(RunResult::new(finished.name, finished.judgement)),
             Err(NotRun::Unknown) => Err(RunNowError::NotFound),
@@ -49,40 +106,69 @@ impl Control for AppControl {
 
     async fn acknowledge(
         &self,
-        _: &str,
-        _: &str,
-        _: Option<&str>,
-        _: Option<Timestamp>,
+        incident: &str,
+        by: &str,
+        note: Option<&str>,
+        until: Option<Timestamp>,
     ) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+        let (by, note) = (by.to_owned(), note.map(str::to_owned));
+        self.about(incident, move |core, id, now| {
+            core.acknowledge(id, Acknowledgement { by, note, at: now.wall, until }, now)
+        })
+        .await
     }
 
-    async fn unacknowledge(&self, _: &str, _: &str) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+    async fn unacknowledge(&self, incident: &str, by: &str) -> Result<Incident, OperateError> {
+        let by = by.to_owned();
+        self.about(incident, move |core, id, now| core.unacknowledge(id, &by, now)).await
     }
 
-    async fn snooze(&self, _: &str, _: &str, _: Timestamp) -> Result<Incident, OperateError> {
-        Err(OperateError::Stopping)
+    async fn snooze(
+        &self,
+        incident: &str,
+        by: &str,
+        until: Timestamp,
+    ) -> Result<Incident, OperateError> {
+        let by = by.to_owned();
+        self.about(incident, move |core, id, now| core.snooze(id, &by, until, now)).await
     }
 
-    async fn silence(&self, _: Silence) -> Result<Silence, OperateError> {
-        Err(OperateError::Stopping)
+    async fn silence(&self, silence: Silence) -> Result<Silence, OperateError> {
+        Ok(self.ask(move |core, now| core.silence(silence, now)).await??)
     }
 
-    async fn expire_silence(&self, _: &str, _: &str) -> Result<Silence, OperateError> {
-        Err(OperateError::Stopping)
+    async fn expire_silence(&self, id: &str, by: &str) -> Result<Silence, OperateError> {
+        tracing::info!(silence = %id, %by, "silence ended by a person");
+        let id = id.to_owned();
+        Ok(self.ask(move |core, now| core.expire_silence(&id, now)).await??)
     }
 
     fn silences(&self) -> Vec<Silence> {
-        Vec::new()
+        self.gauges.silences.load().to_vec()
     }
 
-    async fn pause(&self, _: &str, _: &str, _: bool) -> Result<(), OperateError> {
-        Err(OperateError::Stopping)
+    async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError> {
+        let (name, by) = (Name::from(check), by.to_owned());
+        let asked = name.clone();
+        if self.ask(move |core, now| core.pause(&asked, &by, paused, now)).await?? {
+            self.jobs.refresh().await;
+            if !paused {
+                self.scheduler.retry(&name, Duration::ZERO);
+            }
+        }
+        Ok(())
     }
 
-    async fn retry_notice(&self, _: &str) -> Result<Notice, OperateError> {
-        Err(OperateError::Stopping)
+    async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError> {
+        let found = self.store.notice(id).await;
+        let found = found.map_err(|error| OperateError::Conflict(error.to_string()))?;
+        let notice = found.ok_or(OperateError::NotFound)?;
+        if matches!(notice.state, NoticeState::Sent | NoticeState::Cancelled) {
+            return Err(OperateError::NotFound);
+        }
+        self.outbox.retry(notice).ok_or_else(|| {
+            OperateError::Conflict("Its channel is no longer configured.".to_owned())
+        })
     }
 
     fn daemon(&self) -> DaemonStatus {

@@ -1,32 +1,32 @@
 //! Starts, reloads and stops the daemon.
 
+use super::alerting::{self, Alerting};
 use super::control::AppControl;
 use super::gauges::Gauges;
-use super::housekeeping;
-use super::ledger::AppLedger;
+use super::jobs::Jobs;
 use super::monitor::{self, Event, Monitor, Parts};
-use super::plan::{self, LoadOptions, Plan, PlannedChannel};
+use super::plan::{self, LoadOptions, Plan};
 use super::task::CheckTask;
+use super::{housekeeping, mail};
 use crate::check::Shared;
 use crate::clock::Clock;
 use crate::config::Problem;
 use crate::deliver::Net;
-use crate::deliver::outbox::{Destination, Outbox};
-use crate::model::{Board, Name, Notice, Timestamp};
+use crate::deliver::outbox::Outbox;
+use crate::model::{Board, Name, Timestamp};
 use crate::record::retention::Retention;
 use crate::record::sqlite::SqliteStore;
 use crate::record::writer::{self, Writer};
 use crate::record::{Store, StoreError};
-use crate::render::{self, Letter, Renderer};
-use crate::schedule::{Job, Scheduler, Task};
+use crate::recover::{Recoverer, Tools};
+use crate::schedule::Scheduler;
 use crate::serve::{self, Api, Settings};
 use arc_swap::ArcSwap;
-use chrono_tz::Tz;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -95,6 +95,8 @@ pub struct Running {
     writer_task: JoinHandle<()>,
     outbox: Arc<Outbox>,
     scheduler: Scheduler,
+    jobs: Arc<Jobs>,
+    recoverer: Arc<Recoverer>,
     events: mpsc::Sender<Event>,
     monitor_task: JoinHandle<()>,
     settings: Arc<ArcSwap<Settings>>,
@@ -145,7 +147,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let address = listener.local_addr().unwrap_or(plan.api.listen);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
     let lock = lock_store(&plan.history.sqlite)?;
-    let saved = store.load(look_back(&plan.channels, started.wall)).await?;
+    let saved = store.load(mail::look_back(&plan.channels, started.wall)).await?;
     for place in &saved.unreadable {
         tracing::error!(%place, "the history holds something unreadable, which is left out");
     }
@@ -155,9 +157,14 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (events, event_inbox) = mpsc::channel(EVENTS);
     let (finished, finished_inbox) = mpsc::channel(FINISHED);
     let (health, health_seen) = watch::channel(writer::StoreHealth::Ok);
-    let (writer, writer_task, outbox) = start_mail(&store, &clock, net, &events, health);
-    let channels = channel_names(&plan);
-    let leftovers = outbox.open(destinations(&mut plan), &saved.notices);
+    let tools = Tools { http: net.http.clone(), clock: Arc::clone(&clock) };
+    let recoverer = Arc::new(Recoverer::new(tools, plan.recovery.max_at_once));
+    let (writer, writer_task, outbox) = mail::start(&store, &clock, net, &events, health);
+    let rules = mail::rules(&plan);
+    let channels = rules.channels.len();
+    let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
+    let past = (&saved.notices, &core.suppressed());
+    let leftovers = outbox.open(mail::destinations(&mut plan), past.0, past.1);
     outbox.close(leftovers).await;
 
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
@@ -169,18 +176,21 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         writer: writer.clone(),
         outbox: Arc::clone(&outbox),
         scheduler: scheduler.clone(),
+        recoverer: Arc::clone(&recoverer),
+        events: events.downgrade(),
         gauges: Arc::clone(&gauges),
     };
     let tasks = make_tasks(plan.checks, &HashMap::new(), &shared);
     refill(tasks.values(), &*store, started.wall).await;
-    let mut monitor = Monitor::new(parts, Arc::clone(&plan.routes), &saved);
-    monitor.start(tasks.values().cloned().collect(), &channels, saved);
+    let mut monitor = Monitor::new(parts, core);
+    monitor.take(tasks.values().cloned().collect(), rules);
     let broken = CancellationToken::new();
     let monitor_task = vital(monitor.run(finished_inbox, event_inbox), &broken);
     let writer_task = vital(async { writer_task.await.unwrap_or_default() }, &broken);
-    scheduler.replace(jobs(&tasks)).await;
+    let jobs = Arc::new(Jobs::new(scheduler.clone(), Arc::clone(&board)));
+    jobs.replace(tasks.clone()).await;
     // Whatever the daemon said of itself before this start is judged anew.
-    own(&events, monitor::CONFIG, None).await;
+    own(&events, alerting::CONFIG, None).await;
     tokio::spawn(watch_store(health_seen.clone(), events.downgrade()));
 
     let settings = Arc::new(ArcSwap::from_pointee(plan.api.settings()));
@@ -188,6 +198,10 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         name: plan.name,
         started,
         scheduler: scheduler.clone(),
+        jobs: Arc::clone(&jobs),
+        events: events.downgrade(),
+        board: Arc::clone(&board),
+        store: Arc::clone(&store),
         outbox: Arc::clone(&outbox),
         writer: writer.clone(),
         health: health_seen,
@@ -208,7 +222,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         checks = tasks.len(),
-        channels = channels.len(),
+        channels,
         api = %address,
         "watchbell is running"
     );
@@ -221,6 +235,8 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         writer_task,
         outbox,
         scheduler,
+        jobs,
+        recoverer,
         events,
         monitor_task,
         settings,
@@ -232,29 +248,6 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         broken,
         _lock: lock,
     })
-}
-
-/// Starts the writer and the outbox, which need each other: the writer announces the notices that
-/// it has written, and the outbox has written what becomes of them.
-fn start_mail(
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    net: Net,
-    events: &mpsc::Sender<Event>,
-    health: watch::Sender<writer::StoreHealth>,
-) -> (Writer, JoinHandle<()>, Arc<Outbox>) {
-    let slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
-    let announce_to = Arc::clone(&slot);
-    let announce = Box::new(move |notices: Vec<Notice>| {
-        if let Some(outbox) = announce_to.get() {
-            outbox.owe(notices);
-        }
-    });
-    let (writer, task) = writer::spawn(Arc::clone(store), Arc::clone(clock), announce, health);
-    let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
-    let outbox = Arc::new(Outbox::new(Arc::clone(clock), net, Arc::new(ledger)));
-    slot.get_or_init(|| Arc::clone(&outbox));
-    (writer, task, outbox)
 }
 
 /// Runs `task`, and cancels `broken` when it ends, by whatever way.
@@ -307,7 +300,7 @@ impl Running {
                     "a reload found a configuration that cannot be used; the old one goes on: \
                      {first}"
                 );
-                own(&self.events, monitor::CONFIG, Some(trouble)).await;
+                own(&self.events, alerting::CONFIG, Some(trouble)).await;
                 return Err(problems);
             }
         };
@@ -318,8 +311,8 @@ impl Running {
             );
         }
         plan.name = self.fixed.name.clone();
-        let channels = channel_names(&plan);
-        let since = look_back(&plan.channels, self.clock.wall());
+        let (rules, max_at_once) = (mail::rules(&plan), plan.recovery.max_at_once);
+        let since = mail::look_back(&plan.channels, self.clock.wall());
         let past = match self.store.load(since).await {
             Ok(saved) => saved.notices,
             Err(error) => {
@@ -335,21 +328,17 @@ impl Running {
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
-        let leftovers = self.outbox.open(destinations(&mut plan), &past);
+        let leftovers = self.outbox.open(mail::destinations(&mut plan), &past, &HashMap::new());
         let (done, answer) = oneshot::channel();
-        let event = Event::Reload {
-            tasks: tasks.values().cloned().collect(),
-            routes: Arc::clone(&plan.routes),
-            channels,
-            done,
-        };
+        let event = Event::Reload { tasks: tasks.values().cloned().collect(), rules, done };
         if self.events.send(event).await.is_ok() {
             // Without an answer the monitor is gone, which only happens while stopping.
             let _ = answer.await;
         }
-        self.scheduler.replace(jobs(&tasks)).await;
+        self.jobs.replace(tasks.clone()).await;
+        self.recoverer.set_max_at_once(max_at_once);
         self.tasks = tasks;
-        own(&self.events, monitor::CONFIG, None).await;
+        own(&self.events, alerting::CONFIG, None).await;
         tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
         self.outbox.close(leftovers).await;
         Ok(())
@@ -367,6 +356,7 @@ impl Running {
             self.api_task.abort();
         }
         self.scheduler.stop(RUNS_GRACE).await;
+        self.recoverer.stop().await;
         // The monitor has gone already if this fails.
         let _ = self.events.send(Event::Stop).await;
         if let Err(error) = self.monitor_task.await {
@@ -410,55 +400,12 @@ async fn watch_store(
         if told != Some(trouble.is_some()) {
             told = Some(trouble.is_some());
             let Some(events) = events.upgrade() else { return };
-            own(&events, monitor::STORE, trouble).await;
+            own(&events, alerting::STORE, trouble).await;
         }
         if health.changed().await.is_err() {
             return;
         }
     }
-}
-
-/// How far the limits of the channels reach back.
-fn look_back(channels: &[PlannedChannel], now: Timestamp) -> Timestamp {
-    let reach = channels.iter().map(|channel| channel.terms.per.max(channel.terms.cooldown));
-    now.before(reach.max().unwrap_or_default())
-}
-
-fn channel_names(plan: &Plan) -> Vec<Name> {
-    plan.channels.iter().map(|channel| channel.name.clone()).collect()
-}
-
-fn destinations(plan: &mut Plan) -> Vec<Destination> {
-    let (daemon, zone) = (plan.name.clone(), plan.time_zone);
-    let channels = plan.channels.drain(..);
-    channels.map(|channel| destination(channel, daemon.clone(), zone)).collect()
-}
-
-fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
-    let renderer = planned.renderer;
-    Destination {
-        name: planned.name,
-        channel: planned.channel,
-        terms: planned.terms,
-        timeout: planned.timeout,
-        compose: Box::new(move |notice, now| compose(&renderer, notice, &daemon, zone, now)),
-    }
-}
-
-/// Puts a notice into a channel's words, and says in the log where its template failed.
-pub fn compose(
-    renderer: &Renderer,
-    notice: &Notice,
-    daemon: &Name,
-    zone: Tz,
-    now: Timestamp,
-) -> crate::model::Message {
-    let rendered = renderer.render(&Letter::of(notice, daemon, zone, now));
-    if let Some(why) = &rendered.fell_back {
-        let channel = &notice.channel;
-        tracing::error!(%channel, %why, "the template failed; a plain text goes in its place");
-    }
-    render::message(notice, daemon, rendered)
 }
 
 fn make_tasks(
@@ -490,18 +437,6 @@ fn difference(
         .filter(|(name, task)| old.get(*name).is_some_and(|known| !Arc::ptr_eq(known, task)))
         .count();
     (added, changed, removed)
-}
-
-fn jobs(tasks: &HashMap<Name, Arc<CheckTask>>) -> Vec<Job> {
-    tasks
-        .values()
-        .map(|task| Job {
-            name: task.planned.name.clone(),
-            cadence: task.planned.cadence.clone(),
-            timeout: task.planned.timeout,
-            task: Arc::clone(task) as Arc<dyn Task>,
-        })
-        .collect()
 }
 
 /// Windows go on with what the history holds, so that a restart does not empty them.

@@ -1,6 +1,6 @@
 //! What the daemon counts about itself.
 
-use crate::model::{Incident, Status};
+use crate::model::{Incident, Silence, Status};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,8 @@ pub struct Gauges {
     runs: [AtomicU64; Status::ALL.len()],
     /// The open incidents of the daemon's own.
     pub own: ArcSwap<Vec<Arc<Incident>>>,
+    /// The silences that are not forgotten, newest first.
+    pub silences: ArcSwap<Vec<Silence>>,
 }
 
 impl Gauges {

@@ -6,7 +6,7 @@ use crate::model::{Name, Notice};
 use crate::record::Batch;
 use crate::record::writer::Writer;
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Keeps notices by the writer, and tells the monitor of channels that refuse.
 #[derive(Debug)]
@@ -24,9 +24,24 @@ impl Ledger for AppLedger {
         self.writer.commit(batch, false).await;
     }
 
+    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>) {
+        for Notice { id, what, .. } in &notices {
+            tracing::warn!(%channel, notice = %id, %what, "its fallback is told");
+        }
+        let (done, answer) = oneshot::channel();
+        self.send(Event::FallBack { channel: channel.clone(), notices, done }).await;
+        // Without an answer the daemon stops, and the next start does it.
+        let _ = answer.await;
+    }
+
     async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>) {
-        let event =
-            Event::Channel { channel: channel.clone(), recipient: recipient.to_owned(), trouble };
+        let (channel, recipient) = (channel.clone(), recipient.to_owned());
+        self.send(Event::Channel { channel, recipient, trouble }).await;
+    }
+}
+
+impl AppLedger {
+    async fn send(&self, event: Event) {
         if let Some(events) = self.events.upgrade() {
             // It fails only while the daemon stops, and then nobody could be told of it.
             let _ = events.send(event).await;

@@ -1,16 +1,20 @@
 //! Assembles the parts, reloads them, starts and stops it all. Here the verbs meet.
 
+pub mod alerting;
 mod control;
 mod daemon;
 mod gauges;
 mod housekeeping;
+mod jobs;
 mod ledger;
+mod mail;
 mod monitor;
 pub mod plan;
 mod plan_recover;
 mod task;
 
-pub use daemon::{RunError, Running, compose, start};
+pub use daemon::{RunError, Running, start};
+pub use mail::compose;
 pub use task::CheckTask;
 
 /// Chooses the one crypto provider of the process. Call it first; a second call changes nothing.

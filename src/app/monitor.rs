@@ -1,23 +1,28 @@
-//! The one task that owns the state of every check: it takes verdicts in, and says who is told.
+//! The one task that owns the state of all alerts: it gives events to the core, and carries out
+//! what the core wants done.
 
+use super::alerting::{Alerting, CheckSpec, Effect, Rules};
 use super::gauges::Gauges;
 use super::plan::PlannedCheck;
 use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
-use crate::incident::{self, Change, Judged, Policy};
-use crate::model::{
-    Board, CheckState, CheckView, Facts, Incident, Judgement, Labels, Name, Notice, RunResult,
-    Severity, Status, Timestamp, Verdict, What,
-};
-use crate::record::writer::{StoreHealth, Writer};
-use crate::record::{Batch, Saved};
-use crate::route::Routes;
+use crate::model::{Board, CheckView, Facts, Labels, Moment, Name, Notice, Timestamp};
+use crate::record::Batch;
+use crate::record::writer::{Committed, StoreHealth, Writer};
+use crate::recover::{Order, Outcome, Recoverer, Started};
 use crate::schedule::{Finished, Scheduler};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+/// How often the core looks whether something is due.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What the monitor works with.
 #[derive(Debug)]
@@ -32,12 +37,15 @@ pub struct Parts {
     pub outbox: Arc<Outbox>,
     /// Who is asked for an early second look.
     pub scheduler: Scheduler,
+    /// Who tries to get checks going again.
+    pub recoverer: Arc<Recoverer>,
+    /// Where the ends of such attempts come in.
+    pub events: mpsc::WeakSender<Event>,
     /// What is counted for the API.
     pub gauges: Arc<Gauges>,
 }
 
 /// What can happen to the monitor.
-#[derive(Debug)]
 pub enum Event {
     /// A part of the daemon itself fails (with the reason), or works again.
     Own {
@@ -55,14 +63,35 @@ pub enum Event {
         /// What it said; nothing if it accepts.
         trouble: Option<String>,
     },
-    /// There is a new plan: the tasks of its checks, the routes, the channels.
+    /// A channel has failed for so long that another is to be told in its place.
+    FallBack {
+        /// The channel.
+        channel: Name,
+        /// What it was owed, in order.
+        notices: Vec<Notice>,
+        /// Answered when the other is owed them.
+        done: oneshot::Sender<()>,
+    },
+    /// An attempt to get a check going again is over.
+    Recovered {
+        /// The attempt.
+        order: Order,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Somebody wants something from the core.
+    Ask {
+        /// What.
+        ask: Box<dyn FnOnce(&mut Alerting, Moment) + Send>,
+        /// Answered when it is carried out.
+        done: oneshot::Sender<()>,
+    },
+    /// There is a new plan.
     Reload {
         /// The checks.
         tasks: Vec<Arc<CheckTask>>,
         /// Who hears what.
-        routes: Arc<Routes>,
-        /// The names of all channels.
-        channels: Vec<Name>,
+        rules: Rules,
         /// Answered when it is in force.
         done: oneshot::Sender<()>,
     },
@@ -70,63 +99,67 @@ pub enum Event {
     Stop,
 }
 
-/// The state of everything, and the one who changes it.
-pub struct Monitor {
-    parts: Parts,
-    routes: Arc<Routes>,
-    watched: HashMap<Name, Watched>,
-    /// What the daemon watches of itself.
-    own: BTreeMap<Name, CheckState>,
-    /// The recipients that refuse, per channel.
-    refusing: HashMap<Name, BTreeMap<String, String>>,
-    /// Who was owed something about each open incident, and so hears its end.
-    hearers: HashMap<String, BTreeSet<(Name, String)>>,
-    ids: ulid::Generator,
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own { .. } => "Own",
+            Self::Channel { .. } => "Channel",
+            Self::FallBack { .. } => "FallBack",
+            Self::Recovered { .. } => "Recovered",
+            Self::Ask { .. } => "Ask",
+            Self::Reload { .. } => "Reload",
+            Self::Stop => "Stop",
+        })
+    }
 }
 
-#[derive(Debug)]
+/// The driver of the core.
+pub struct Monitor {
+    parts: Parts,
+    core: Alerting,
+    checks: HashMap<Name, Watched>,
+    /// Done once all that was committed so far is durable, or waits for a store that is away.
+    committed: Shared<BoxFuture<'static, ()>>,
+    /// Attempts that may still be given up.
+    attempts: HashMap<Name, Started>,
+}
+
+/// What the board shows of a check beside its state.
 struct Watched {
     task: Arc<CheckTask>,
     labels: Arc<Labels>,
-    state: CheckState,
-    /// When its latest run came in, by the monotonic clock; none since the start.
-    seen: Option<Duration>,
+    facts: Facts,
+    next_run: Option<Timestamp>,
 }
 
 impl Monitor {
-    /// A monitor that goes on where `saved` ended.
-    pub fn new(parts: Parts, routes: Arc<Routes>, saved: &Saved) -> Self {
-        let mut hearers: HashMap<String, BTreeSet<(Name, String)>> = HashMap::new();
-        for notice in &saved.notices {
-            for incident in &notice.incidents {
-                let address = (notice.channel.clone(), notice.recipient.clone());
-                hearers.entry(incident.id.clone()).or_default().insert(address);
-            }
-        }
-        let own = saved.states.iter().filter(|(name, _)| is_own(name)).cloned().collect();
-        Self {
-            parts,
-            routes,
-            watched: HashMap::new(),
-            own,
-            refusing: HashMap::new(),
-            hearers,
-            ids: ulid::Generator::new(),
-        }
+    /// A monitor with a core that knows the past, but no check yet.
+    pub fn new(parts: Parts, core: Alerting) -> Self {
+        let committed = futures_util::future::ready(()).boxed().shared();
+        Self { parts, core, checks: HashMap::new(), committed, attempts: HashMap::new() }
     }
 
-    /// Takes the first plan, with the states that the store remembers.
-    pub fn start(&mut self, tasks: Vec<Arc<CheckTask>>, channels: &[Name], saved: Saved) {
-        let mut states: HashMap<Name, CheckState> =
-            saved.states.into_iter().filter(|(name, _)| !is_own(name)).collect();
+    /// Takes a plan.
+    pub fn take(&mut self, tasks: Vec<Arc<CheckTask>>, rules: Rules) {
+        let now = self.parts.clock.now();
+        let mut old = std::mem::take(&mut self.checks);
+        let specs = tasks.iter().map(|task| spec(&task.planned)).collect();
         for task in tasks {
-            let state = states.remove(&task.planned.name);
-            self.watch(task, state);
+            let name = task.planned.name.clone();
+            let watched = match old.remove(&name) {
+                Some(watched) if Arc::ptr_eq(&watched.task, &task) => watched,
+                _ => Watched {
+                    labels: Arc::new(task.planned.policy.labels.clone()),
+                    facts: Facts::default(),
+                    next_run: task.planned.cadence.first(&name, now).shown(now),
+                    task,
+                },
+            };
+            self.checks.insert(name, watched);
         }
-        for (name, state) in states {
-            self.forget(&name, state, "the check is no longer configured");
-        }
-        self.forget_channels(channels);
+        self.core.replace(specs, rules, now);
+        self.carry_out();
+        self.show_own();
     }
 
     /// Works until it is told to stop.
@@ -135,308 +168,163 @@ impl Monitor {
         mut finished: mpsc::Receiver<Finished>,
         mut events: mpsc::Receiver<Event>,
     ) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 Some(finished) = finished.recv() => self.finished(finished),
-                Some(event) = events.recv() => match event {
-                    Event::Own { name, trouble } => self.own(&name, trouble),
-                    Event::Channel { channel, recipient, trouble } => {
-                        self.channel(&channel, recipient, trouble);
+                Some(event) = events.recv() => {
+                    if let Event::Stop = event {
+                        break;
                     }
-                    Event::Reload { tasks, routes, channels, done } => {
-                        self.reload(tasks, routes, &channels);
-                        // Whoever asked may have given up waiting.
-                        let _ = done.send(());
-                    }
-                    Event::Stop => break,
-                },
+                    self.event(event);
+                }
+                _ = ticks.tick() => {
+                    let now = self.parts.clock.now();
+                    self.core.tick(now);
+                }
                 else => break,
             }
+            self.carry_out();
         }
         while let Ok(finished) = finished.try_recv() {
             self.finished(finished);
+            self.carry_out();
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.parts.clock.now();
+        match event {
+            Event::Own { name, trouble } => self.core.own(&name, trouble, now),
+            Event::Channel { channel, recipient, trouble } => {
+                self.core.channel(&channel, recipient, trouble, now);
+            }
+            Event::FallBack { channel, notices, done } => {
+                self.core.fall_back(&channel, &notices, now);
+                self.carry_out();
+                // Whoever waited may have been stopped.
+                let _ = done.send(());
+            }
+            Event::Recovered { order, outcome } => {
+                self.attempts.remove(&order.check);
+                self.core.recovered(&order, &outcome, now);
+            }
+            Event::Ask { ask, done } => {
+                ask(&mut self.core, now);
+                self.carry_out();
+                let _ = done.send(());
+            }
+            Event::Reload { tasks, rules, done } => {
+                self.take(tasks, rules);
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
+            }
+            Event::Stop => {}
         }
     }
 
     fn finished(&mut self, finished: Finished) {
         let now = self.parts.clock.now();
-        let Some(watched) = self.watched.get_mut(&finished.name) else { return };
-        let planned = &watched.task.planned;
-        let Judgement { started, ref verdict, latency, ref facts } = finished.judgement;
-        let before = watched.state.clone();
-        let elapsed = match (watched.seen, before.last_run) {
-            (Some(seen), _) => now.mono.saturating_sub(seen),
-            (None, Some(last_run)) => started.since(last_run),
-            (None, None) => Duration::ZERO,
-        };
-        watched.seen = Some(now.mono);
-        let event = Judged { verdict, at: started, elapsed };
-        let ids = &mut self.ids;
-        let change =
-            incident::step(&planned.policy, &mut watched.state, event, || fresh_id(ids, started));
-        watched.state.missed_runs += finished.missed;
-        if incident::is_undecided(&watched.state) {
-            self.parts.scheduler.retry(&planned.name, planned.retry_every);
-        }
-        if before.last_run.is_none() && verdict.status == Status::Up {
-            tracing::debug!(check = %planned.name, "first run: up");
-        } else if before.status != watched.state.status {
-            let (check, reasons) = (&planned.name, watched.state.reasons.join("; "));
-            tracing::info!(
-                %check,
-                from = %before.status,
-                to = %verdict.status,
-                reasons,
-                "status changed"
-            );
-        }
-        self.parts.gauges.ran(verdict.status);
-        let name = planned.name.clone();
-        let mut shown = facts.clone();
-        shown.set("latency_ms", latency.as_secs_f64() * 1000.0);
-        self.parts.board.put(view(watched, shown, finished.next_run));
-        // A steady check's state differs in its last run only, which the results tell as well.
-        let steady = CheckState { last_run: before.last_run, ..watched.state.clone() } == before;
-        // A change is written together with its notices, or a crash in between would lose them.
-        let apart = change.is_none() && (!steady || before.last_run.is_none());
-        let state = apart.then(|| (name.clone(), watched.state.clone()));
-        let result = RunResult::new(name.clone(), finished.judgement);
-        self.parts.writer.record(result, state);
-        if let Some(change) = change {
-            let state = watched.state.clone();
-            self.carry_out(&name, state, change);
-        }
+        let Finished { name, judgement, missed, next_run, .. } = finished;
+        let Some(watched) = self.checks.get_mut(&name) else { return };
+        watched.facts = judgement.facts.clone();
+        watched.facts.set("latency_ms", judgement.latency.as_secs_f64() * 1000.0);
+        watched.next_run = next_run;
+        self.parts.gauges.ran(judgement.verdict.status);
+        self.core.judged(&name, judgement, missed, now);
     }
 
-    /// Commits a change together with the notices that it owes, which then go to the outbox.
-    fn carry_out(&mut self, name: &Name, state: CheckState, change: Change) {
-        let incident = change.incident().clone();
-        let what = match change {
-            Change::Opened(_) => Some(What::Opened),
-            Change::Worsened(_) => Some(What::Worsened),
-            Change::Improved(_) => None,
-            Change::Flapping(_) => Some(What::Flapping),
-            Change::FlappingEnded(_) => Some(What::FlappingEnded),
-            Change::Resolved(_) => Some(What::Resolved),
-        };
-        let addresses = match what {
-            Some(What::Resolved) => self.heard(&incident.id),
-            Some(_) => self.addresses(&incident),
-            None => Vec::new(),
-        };
-        let at = self.parts.clock.wall();
-        let owed = what.map(|what| addresses.into_iter().map(move |address| (what, address)));
-        let notices: Vec<Notice> = owed
-            .into_iter()
-            .flatten()
-            .map(|(what, (channel, recipient, urgent))| {
-                let id = fresh_id(&mut self.ids, at);
-                let about = vec![incident.clone()];
-                Notice { urgent, ..Notice::new(id, what, channel, recipient, about, at) }
-            })
-            .collect();
-        // What the daemon watches of itself has a state only while something is wrong.
-        let over = is_own(name) && state.incident.is_none();
-        let (check, id) = (&incident.check, &incident.id);
-        match what {
-            Some(what) => {
-                tracing::info!(%check, incident = %id, notices = notices.len(), "incident {what}");
-            }
-            None => tracing::info!(%check, incident = %id, "incident improved"),
-        }
-        let batch = Batch {
-            states: if over { Vec::new() } else { vec![(name.clone(), state)] },
-            removed: if over { vec![name.clone()] } else { Vec::new() },
-            incidents: vec![incident],
-            notices,
-            ..Batch::default()
-        };
-        // The writer announces the notices to the outbox by itself, in this order.
-        drop(self.parts.writer.commit(batch, true));
-    }
-
-    /// Who hears of `incident` by the routes; they are remembered for its end.
-    fn addresses(&mut self, incident: &Incident) -> Vec<(Name, String, bool)> {
-        let mut addresses = Vec::new();
-        let now = self.parts.clock.wall();
-        for target in self.routes.hearing(incident, now).targets {
-            for recipient in self.parts.outbox.recipients(&target.channel) {
-                addresses.push((target.channel.clone(), recipient, target.urgent));
-            }
-        }
-        let hearers = self.hearers.entry(incident.id.clone()).or_default();
-        for (channel, recipient, _) in &addresses {
-            hearers.insert((channel.clone(), recipient.clone()));
-        }
-        addresses
-    }
-
-    /// Who was owed something about an incident.
-    fn heard(&mut self, incident: &str) -> Vec<(Name, String, bool)> {
-        let hearers = self.hearers.remove(incident).unwrap_or_default();
-        hearers.into_iter().map(|(channel, recipient)| (channel, recipient, false)).collect()
-    }
-
-    /// Takes in how a part of the daemon itself is.
-    fn own(&mut self, name: &Name, trouble: Option<String>) {
-        let at = self.parts.clock.wall();
-        if trouble.is_none() && !self.own.contains_key(name) {
+    /// Carries out what the core wants done, in its order.
+    fn carry_out(&mut self) {
+        let effects = self.core.take_effects();
+        if effects.is_empty() {
             return;
         }
-        let mut state = self.own.remove(name).unwrap_or_else(|| CheckState::new(at));
-        let verdict = match trouble {
-            Some(reason) => Verdict::down(reason),
-            None => Verdict::UP,
-        };
-        let event = Judged { verdict: &verdict, at, elapsed: Duration::ZERO };
-        let ids = &mut self.ids;
-        let change = incident::step(&own_policy(name), &mut state, event, || fresh_id(ids, at));
-        if state.incident.is_some() {
-            self.own.insert(name.clone(), state.clone());
+        let mut own_changed = false;
+        for effect in effects {
+            match effect {
+                Effect::Record(result, state) => self.parts.writer.record(result, state),
+                Effect::Commit(batch) => {
+                    own_changed |= !batch.incidents.is_empty() || !batch.silences.is_empty();
+                    self.commit(batch);
+                }
+                Effect::Suppress { incident, because } => {
+                    self.parts.outbox.suppress(&incident, because);
+                }
+                Effect::Run { check, after } => self.parts.scheduler.retry(&check, after),
+                Effect::Recover(order) => self.recover(order),
+                Effect::CancelRecovery(check) => {
+                    if let Some(started) = self.attempts.get(&check) {
+                        started.withdraw();
+                    }
+                }
+                Effect::Show(name) => self.show(&name),
+                Effect::Hide(name) => self.parts.board.remove(&name),
+            }
         }
-        if let Some(change) = change {
-            self.carry_out(name, state, change);
+        if own_changed {
+            self.show_own();
         }
-        self.show_own();
     }
 
     fn show_own(&self) {
-        let open = self.own.values().filter_map(|state| state.incident.clone());
-        self.parts.gauges.own.store(Arc::new(open.map(Arc::new).collect()));
+        let own = self.core.own_incidents().cloned().map(Arc::new).collect();
+        self.parts.gauges.own.store(Arc::new(own));
+        self.parts.gauges.silences.store(Arc::new(self.core.silences()));
     }
 
-    fn channel(&mut self, channel: &Name, recipient: String, trouble: Option<String>) {
-        let refusing = self.refusing.entry(channel.clone()).or_default();
-        match trouble {
-            Some(why) => {
-                refusing.insert(recipient, why);
-            }
-            None => {
-                refusing.remove(&recipient);
-            }
-        }
-        let reasons: Vec<String> = refusing
-            .iter()
-            .map(|(recipient, why)| match recipient.is_empty() {
-                true => format!("the channel refused a message: {why}"),
-                false => format!("the channel refused a message to {recipient}: {why}"),
-            })
-            .collect();
-        let trouble = (!reasons.is_empty()).then(|| reasons.join("; "));
-        self.own(&format!("{CHANNEL}{channel}").into(), trouble);
+    /// The writer announces the notices to the outbox by itself, in this order.
+    fn commit(&mut self, batch: Batch) {
+        let committed = self.parts.writer.commit(batch, true);
+        self.committed = committed.map(|_: Committed| ()).boxed().shared();
     }
 
-    fn reload(&mut self, tasks: Vec<Arc<CheckTask>>, routes: Arc<Routes>, channels: &[Name]) {
-        self.routes = routes;
-        let mut old = std::mem::take(&mut self.watched);
-        for task in tasks {
-            match old.remove(&task.planned.name) {
-                Some(watched) if Arc::ptr_eq(&watched.task, &task) => {
-                    self.watched.insert(task.planned.name.clone(), watched);
+    /// Starts an attempt once it is booked durably, so that a crash does not repeat it.
+    fn recover(&mut self, order: Order) {
+        let Some(watched) = self.checks.get(&order.check) else { return };
+        let Some(recovery) = watched.task.planned.recover.clone() else { return };
+        let (check, attempt) = (order.check.clone(), order.clone());
+        let events = self.parts.events.clone();
+        let done = move |outcome| {
+            tokio::spawn(async move {
+                if let Some(events) = events.upgrade() {
+                    // It fails only while the daemon stops; the attempt is booked already.
+                    let _ = events.send(Event::Recovered { order: attempt, outcome }).await;
                 }
-                watched => self.watch(task, watched.map(|watched| watched.state)),
-            }
-        }
-        for (name, watched) in old {
-            self.parts.board.remove(&name);
-            self.forget(&name, watched.state, "the check was removed");
-        }
-        self.forget_channels(channels);
+            });
+        };
+        let booked = self.committed.clone();
+        let (action, timeout) = (Arc::clone(&recovery.action), recovery.timeout);
+        let started = self.parts.recoverer.start(order, booked, action, timeout, done);
+        self.attempts.insert(check, started);
     }
 
-    fn watch(&mut self, task: Arc<CheckTask>, state: Option<CheckState>) {
-        let name = task.planned.name.clone();
-        let now = self.parts.clock.wall();
-        let mut state = state.unwrap_or_else(|| CheckState::new(now));
-        let kind = task.planned.kind.name;
-        if state.incident.as_ref().is_some_and(|incident| incident.kind != kind) {
-            let why = "the check is of another kind now";
-            if let Some(change) = incident::withdraw(&mut state, now, why) {
-                state = CheckState::new(now);
-                self.carry_out(&name, state.clone(), change);
-            }
-        }
-        let labels = Arc::new(task.planned.policy.labels.clone());
-        let watched = Watched { task, labels, state, seen: None };
-        let start = self.parts.clock.now();
-        let first = watched.task.planned.cadence.first(&name, start).shown(start);
-        self.parts.board.put(view(&watched, Facts::default(), first));
-        self.watched.insert(name, watched);
-    }
-
-    /// Ends what is known of a check that is no longer there.
-    fn forget(&mut self, name: &Name, mut state: CheckState, why: &str) {
-        let now = self.parts.clock.wall();
-        if let Some(change) = incident::withdraw(&mut state, now, why) {
-            self.carry_out(name, state, change);
-        }
-        let batch = Batch { removed: vec![name.clone()], ..Batch::default() };
-        drop(self.parts.writer.commit(batch, false));
-    }
-
-    fn forget_channels(&mut self, channels: &[Name]) {
-        self.refusing.retain(|channel, _| channels.contains(channel));
-        let gone: Vec<Name> = self
-            .own
-            .keys()
-            .filter(|name| {
-                let channel = name.strip_prefix(CHANNEL);
-                channel.is_some_and(|channel| channels.iter().all(|known| **known != *channel))
-            })
-            .cloned()
-            .collect();
-        for name in gone {
-            if let Some(state) = self.own.remove(&name) {
-                self.forget(&name, state, "the channel is no longer configured");
-            }
-        }
-        self.show_own();
+    fn show(&self, name: &Name) {
+        let (Some(watched), Some(state)) = (self.checks.get(name), self.core.state(name)) else {
+            return;
+        };
+        let PlannedCheck { kind, policy, .. } = &watched.task.planned;
+        self.parts.board.put(CheckView {
+            name: name.clone(),
+            kind: kind.name,
+            severity: policy.severity,
+            labels: Arc::clone(&watched.labels),
+            state: state.clone(),
+            facts: watched.facts.clone(),
+            next_run: watched.next_run.filter(|_| state.paused.is_none()),
+        });
     }
 }
 
-/// The incident of the daemon's own when the store fails.
-pub const STORE: &str = "watchbell:store";
-/// The incident of the daemon's own when a reload found a configuration that cannot be used.
-pub const CONFIG: &str = "watchbell:config";
-const CHANNEL: &str = "watchbell:channel:";
-
-fn is_own(name: &str) -> bool {
-    name.starts_with("watchbell:")
-}
-
-fn own_policy(name: &Name) -> Policy {
-    Policy {
-        check: name.clone(),
-        kind: "watchbell".to_owned(),
-        confirm_after: 1,
-        recover_after: 1,
-        lasting: Duration::ZERO,
-        unknown_after: None,
-        flapping: false,
-        severity: Severity::Critical,
-        labels: Labels::new(),
-        runbook: None,
+fn spec(planned: &PlannedCheck) -> CheckSpec {
+    CheckSpec {
+        policy: planned.policy.clone(),
+        retry_every: planned.retry_every,
+        timeout: planned.timeout,
+        parents: planned.depends_on.clone(),
+        recovery: planned.recover.as_ref().map(|recovery| recovery.policy.clone()),
     }
-}
-
-fn view(watched: &Watched, facts: Facts, next_run: Option<Timestamp>) -> CheckView {
-    let PlannedCheck { name, kind, policy, .. } = &watched.task.planned;
-    CheckView {
-        name: name.clone(),
-        kind: kind.name,
-        severity: policy.severity,
-        labels: Arc::clone(&watched.labels),
-        state: watched.state.clone(),
-        facts,
-        next_run,
-    }
-}
-
-/// A ULID of that time; those of one millisecond keep the order in which they were made.
-fn fresh_id(ids: &mut ulid::Generator, at: Timestamp) -> String {
-    let datetime = std::time::SystemTime::from(at.to_datetime());
-    let id = ids.generate_from_datetime(datetime).unwrap_or_else(|_| ulid::Ulid::new());
-    id.to_string()
 }
 
 /// What the health of the store means for its incident.

@@ -92,6 +92,8 @@ pub struct PlannedCheck {
     pub retry_every: Duration,
     /// When its badness is an incident.
     pub policy: Policy,
+    /// The checks that it stands on.
+    pub depends_on: Vec<Name>,
     /// How it is got going again; `None` if it only alerts.
     pub recover: Option<Arc<PlannedRecovery>>,
     /// The same for equal tables: an equal check is kept as it is over a reload.
@@ -111,6 +113,8 @@ pub struct PlannedChannel {
     pub terms: Terms,
     /// How long one try may take.
     pub timeout: Duration,
+    /// The channel that is told once this one has failed for long.
+    pub fallback: Option<Name>,
 }
 
 /// How the configuration is read.
@@ -258,8 +262,14 @@ fn console(problems: &mut Problems) -> Option<PlannedChannel> {
         name: "console".into(),
         channel: channel.into(),
         renderer: Arc::new(renderer),
-        terms: Terms { count: 1000, per: Duration::from_secs(60), cooldown: Duration::ZERO },
+        terms: Terms {
+            count: 1000,
+            per: Duration::from_secs(60),
+            cooldown: Duration::ZERO,
+            fallback_after: None,
+        },
         timeout: Duration::from_secs(10),
+        fallback: None,
     })
 }
 
@@ -280,8 +290,10 @@ fn build_channel(
             count: raw.rate_limit.count,
             per: raw.rate_limit.per,
             cooldown: raw.cooldown,
+            fallback_after: raw.fallback.is_some().then_some(raw.fallback_after),
         },
         timeout: raw.timeout,
+        fallback: raw.fallback.map(|(name, _)| name),
     })
 }
 
@@ -396,10 +408,6 @@ fn check_dependencies(checks: &[RawCheck<'_>], problems: &mut Problems) {
             } else if let Some(way) = way_back(&by_name, parent, name) {
                 let circle = format!("the dependency goes in a circle: {name} -> {way}");
                 problems.push(place.error(circle));
-            } else {
-                let message =
-                    "is understood, but not carried out yet: each check alerts for itself";
-                problems.push(place.warning(message));
             }
         }
     }
@@ -468,6 +476,7 @@ fn build_check(
         timeout: raw.timeout,
         retry_every: raw.retry_every.unwrap_or(interval),
         policy,
+        depends_on: raw.depends_on.into_iter().map(|(name, _)| name.into()).collect(),
         recover: match recover {
             Some(recover) => Some(recover?),
             None => None,

@@ -276,7 +276,7 @@ mod tests {
         let mut problems = Problems::default();
         let base = Path::new("/etc/watchbell");
         let mut root = Section::root(&file, base, &Interpolator::new(base), &mut problems);
-        let checks = read_checks(&mut root, &["tcp"]);
+        let checks = read_checks(&mut root, &["tcp"], &[]);
         root.finish(&mut problems);
         let found: Vec<String> = problems.sorted().iter().map(ToString::to_string).collect();
         let said: Vec<UnknownAfter> = checks.iter().map(|check| check.unknown_after).collect();

@@ -206,6 +206,18 @@ pub enum HeldBecause {
 }
 
 impl HeldBecause {
+    /// Whether an incident that is suppressed for this reason holds back what tells `what`. A check
+    /// that goes to and fro is told to do so; only what that means for it meanwhile is not.
+    pub const fn holds(self, what: What) -> bool {
+        match what {
+            What::Resolved | What::Digest | What::Test => false,
+            What::Worsened | What::Reminder | What::Escalated => true,
+            What::Opened | What::Flapping | What::FlappingEnded | What::RecoveryStopped => {
+                !matches!(self, Self::Flapping)
+            }
+        }
+    }
+
     /// The word in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -77,13 +77,15 @@ impl Recoverer {
         }
     }
 
-    /// Carries out `order` by `action` once it is its turn, on the current tokio runtime.
+    /// Carries out `order` by `action` once `booked` is over and it is its turn, on the current
+    /// tokio runtime.
     ///
     /// `timeout` runs from its beginning, not while it waits for others. `done` is called exactly
     /// once, also where the action panics; it must not block.
     pub fn start(
         &self,
         order: Order,
+        booked: impl Future<Output = ()> + Send + 'static,
         action: Arc<dyn Action>,
         timeout: Duration,
         done: impl FnOnce(Outcome) + Send + 'static,
@@ -93,6 +95,7 @@ impl Recoverer {
         let (permits, stop) = (Arc::clone(&self.permits), self.stop.clone());
         let tools = self.tools.clone();
         let attempt = async move {
+            booked.await;
             let _permit = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Outcome::NeverStarted,

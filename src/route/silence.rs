@@ -102,8 +102,8 @@ impl Silences {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Matcher;
     use crate::model::Status;
-    use crate::route::parse_matcher;
     use proptest::prelude::*;
 
     fn at(second: i64) -> Timestamp {
@@ -113,7 +113,7 @@ mod tests {
     fn silence(id: &str, matcher: &str, from: i64, to: i64) -> Silence {
         Silence {
             id: id.to_owned(),
-            matchers: vec![parse_matcher(matcher).unwrap()],
+            matchers: vec![Matcher::parse(matcher).unwrap()],
             starts_at: at(from),
             ends_at: at(to),
             author: "ada".to_owned(),

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod alerting;
 mod api;
 mod booted;
 mod cli;

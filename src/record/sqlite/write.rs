@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, Connection as _};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 /// How many lists of names are kept apart. Kinds have few; past this, results bring their names
@@ -22,6 +22,25 @@ static RESULTS: LazyLock<Insert> = LazyLock::new(|| {
 
 static STATES: LazyLock<Insert> =
     LazyLock::new(|| Insert::new("INSERT OR REPLACE INTO states (check_id, body) VALUES ", 2));
+
+static INCIDENTS: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new(
+        "INSERT OR REPLACE INTO incidents (id, check_name, opened_at, resolved_at, body) VALUES ",
+        5,
+    )
+});
+
+static NOTICES: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new("INSERT OR REPLACE INTO notices (id, channel, state, at, sent_at, body) VALUES ", 6)
+});
+
+static UNLINK: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::within("DELETE FROM notice_incidents WHERE notice_id IN (VALUES ", 1, ")")
+});
+
+static LINK: LazyLock<Insert> = LazyLock::new(|| {
+    Insert::new("INSERT OR IGNORE INTO notice_incidents (notice_id, incident_id) VALUES ", 2)
+});
 
 /// Writes the whole batch in one transaction.
 pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), StoreError> {
@@ -44,12 +63,8 @@ pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), S
             args.add(serde_json::to_string(state)?)
         })
         .await?;
-    for incident in &batch.incidents {
-        write_incident(&mut tx, incident).await?;
-    }
-    for notice in &batch.notices {
-        write_notice(&mut tx, notice).await?;
-    }
+    write_incidents(&mut tx, &batch.incidents).await?;
+    write_notices(&mut tx, &batch.notices).await?;
     for silence in &batch.silences {
         write_silence(&mut tx, silence).await?;
     }
@@ -152,54 +167,48 @@ async fn shape_id(
     Ok(Some(id))
 }
 
-async fn write_incident(
+async fn write_incidents(
     conn: &mut SqliteConnection,
-    incident: &Incident,
+    incidents: &[Incident],
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO incidents (id, check_name, opened_at, resolved_at, body) \
-         VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET check_name = excluded.check_name, \
-         opened_at = excluded.opened_at, resolved_at = excluded.resolved_at, body = excluded.body",
-    )
-    .bind(incident.id.as_str())
-    .bind(&*incident.check)
-    .bind(incident.opened_at.as_millis())
-    .bind(incident.resolved_at.map(|at| at.as_millis()))
-    .bind(cells::encode(incident)?)
-    .execute(conn)
-    .await?;
-    Ok(())
+    INCIDENTS
+        .run(conn, incidents, |args, incident| {
+            args.add(incident.id.as_str())?;
+            args.add(&*incident.check)?;
+            args.add(incident.opened_at.as_millis())?;
+            args.add(incident.resolved_at.map(|at| at.as_millis()))?;
+            args.add(serde_json::to_string(incident)?)
+        })
+        .await
 }
 
-async fn write_notice(conn: &mut SqliteConnection, notice: &Notice) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO notices (id, channel, state, at, sent_at, body) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (id) DO UPDATE SET channel = excluded.channel, state = excluded.state, \
-         at = excluded.at, sent_at = excluded.sent_at, body = excluded.body",
-    )
-    .bind(notice.id.as_str())
-    .bind(&*notice.channel)
-    .bind(notice.state.as_str())
-    .bind(notice.at.as_millis())
-    .bind(notice.sent_at.map(|at| at.as_millis()))
-    .bind(cells::encode(notice)?)
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("DELETE FROM notice_incidents WHERE notice_id = ?")
-        .bind(notice.id.as_str())
-        .execute(&mut *conn)
+async fn write_notices(conn: &mut SqliteConnection, all: &[Notice]) -> Result<(), StoreError> {
+    // What a notice is about goes by its latest version alone.
+    let mut seen = HashSet::new();
+    let notices: Vec<&Notice> =
+        all.iter().rev().filter(|notice| seen.insert(notice.id.as_str())).collect();
+    NOTICES
+        .run(conn, &notices, |args, notice| {
+            args.add(notice.id.as_str())?;
+            args.add(&*notice.channel)?;
+            args.add(notice.state.as_str())?;
+            args.add(notice.at.as_millis())?;
+            args.add(notice.sent_at.map(|at| at.as_millis()))?;
+            args.add(serde_json::to_string(notice)?)
+        })
         .await?;
-    for incident in &notice.incidents {
-        sqlx::query(
-            "INSERT OR IGNORE INTO notice_incidents (notice_id, incident_id) VALUES (?, ?)",
-        )
-        .bind(notice.id.as_str())
-        .bind(incident.id.as_str())
-        .execute(&mut *conn)
-        .await?;
-    }
-    Ok(())
+    UNLINK.run(conn, &notices, |args, notice| args.add(notice.id.as_str())).await?;
+    let links: Vec<(&str, &str)> = notices
+        .iter()
+        .flat_map(|notice| {
+            notice.incidents.iter().map(|incident| (notice.id.as_str(), incident.id.as_str()))
+        })
+        .collect();
+    LINK.run(conn, &links, |args, (notice, incident)| {
+        args.add(*notice)?;
+        args.add(*incident)
+    })
+    .await
 }
 
 async fn write_silence(conn: &mut SqliteConnection, silence: &Silence) -> Result<(), StoreError> {
@@ -215,7 +224,7 @@ async fn write_silence(conn: &mut SqliteConnection, silence: &Silence) -> Result
     Ok(())
 }
 
-/// An insert of many rows, in as few statements as possible: each statement is a trip to SQLite's
+/// A statement over many rows, in as few statements as possible: each statement is a trip to SQLite's
 /// thread and back, which costs more than the rows do.
 struct Insert {
     /// The largest first, the last for a single row.
@@ -225,9 +234,15 @@ struct Insert {
 
 impl Insert {
     fn new(head: &str, columns: usize) -> Self {
+        Self::within(head, columns, "")
+    }
+
+    /// The same for a statement that goes on after its rows.
+    fn within(head: &str, columns: usize, tail: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(","));
-        let statements = [256, 16, 1]
-            .map(|rows| (rows, Arc::from(format!("{head}{}", vec![row.as_str(); rows].join(",")))));
+        let statements = [256, 16, 1].map(|rows| {
+            (rows, Arc::from(format!("{head}{}{tail}", vec![row.as_str(); rows].join(","))))
+        });
         Self { statements, columns }
     }
 

@@ -44,9 +44,15 @@ fn start(
 ) -> (Started, oneshot::Receiver<Outcome>) {
     let (done, outcome) = oneshot::channel();
     let action = Arc::clone(action);
-    let started = recoverer.start(order(ActionName::Restart), action, timeout, move |outcome| {
-        done.send(outcome).unwrap();
-    });
+    let started = recoverer.start(
+        order(ActionName::Restart),
+        std::future::ready(()),
+        action,
+        timeout,
+        move |outcome| {
+            done.send(outcome).unwrap();
+        },
+    );
     (started, outcome)
 }
 
@@ -163,9 +169,15 @@ async fn what_an_attempt_started_is_gone_when_its_timeout_is_told() {
     let seen = Arc::clone(&dropped);
     let (done, outcome) = oneshot::channel();
     let action = Arc::new(Hanging(dropped));
-    recoverer.start(order(ActionName::Restart), action, LONG, move |outcome| {
-        done.send((outcome, seen.load(Ordering::SeqCst))).unwrap();
-    });
+    recoverer.start(
+        order(ActionName::Restart),
+        std::future::ready(()),
+        action,
+        LONG,
+        move |outcome| {
+            done.send((outcome, seen.load(Ordering::SeqCst))).unwrap();
+        },
+    );
     assert_eq!(outcome.await.unwrap(), (Outcome::TimedOut(LONG), true));
 }
 

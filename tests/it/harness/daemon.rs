@@ -238,6 +238,21 @@ impl Daemon {
         (status, answer.json().await.unwrap_or_default())
     }
 
+    /// What the API answers to a POST of `body`.
+    pub async fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(self.url(path)).bearer_auth(KEY).json(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    /// What the API answers to a DELETE.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.delete(self.url(path)).bearer_auth(KEY).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
     /// The items of a list, newest first.
     pub async fn list(&self, path: &str) -> Vec<Value> {
         let answer = self.get(path).await;

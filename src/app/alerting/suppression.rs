@@ -1,0 +1,53 @@
+//! Which incidents people are not told of at the moment, and why.
+
+use super::dependency::Gate;
+use super::{Alerting, Effect, Names};
+use crate::model::{HeldBecause, Moment, Name};
+
+impl Alerting {
+    /// Looks anew at whether people are told of the incident of `name`. Gives whether that changed,
+    /// and then the state is still to be kept.
+    pub(super) fn reconsider(&mut self, name: &Name, now: Moment) -> bool {
+        self.move_gate(name, now);
+        let because = self.suppression(name, now);
+        let Some(incident) = self.incident_mut(name) else { return false };
+        if incident.suppressed_by == because {
+            return false;
+        }
+        incident.suppressed_by = because;
+        let id = incident.id.clone();
+        self.effects.push(Effect::Suppress { incident: id, because });
+        true
+    }
+
+    /// Looks at all open incidents, after something changed that may concern any of them.
+    pub(super) fn reconsider_all(&mut self, now: Moment) {
+        let names: Names = self.open.values().cloned().collect();
+        for name in names {
+            self.follow_up(&name, now);
+        }
+        self.looked_at = Some(now.wall);
+    }
+
+    /// Whether a silence or a maintenance window began or ended since they were last looked at, or
+    /// the wall clock went backwards.
+    pub(super) fn times_changed(&self, now: Moment) -> bool {
+        let Some(then) = self.looked_at else { return true };
+        let changes = [self.silences.next_change(then), self.rules.windows.next_change(then)];
+        now.wall < then || changes.into_iter().flatten().any(|at| at <= now.wall)
+    }
+
+    fn suppression(&self, name: &Name, now: Moment) -> Option<HeldBecause> {
+        let subject = self.subjects.get(name)?;
+        let incident = subject.state.incident.as_ref()?;
+        if subject.gate != Gate::Open {
+            Some(HeldBecause::Dependency)
+        } else if self.rules.windows.active(incident, now.wall).is_some() {
+            Some(HeldBecause::Maintenance)
+        } else if self.silences.by(incident, now.wall).is_some() {
+            Some(HeldBecause::Silence)
+        } else {
+            subject.state.flapping.then_some(HeldBecause::Flapping)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! How notices get from the core to their channels: the outbox with its writer, and the channels
+//! of a plan.
+
+use super::alerting::Rules;
+use super::ledger::AppLedger;
+use super::monitor::Event;
+use super::plan::{Plan, PlannedChannel};
+use crate::clock::Clock;
+use crate::deliver::Net;
+use crate::deliver::outbox::{Destination, Outbox};
+use crate::model::{Name, Notice, Timestamp};
+use crate::record::Store;
+use crate::record::writer::{self, Writer};
+use crate::render::{self, Letter, Renderer};
+use chrono_tz::Tz;
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Starts the writer and the outbox, which need each other: the writer announces the notices that
+/// it has written, and the outbox has written what becomes of them.
+pub fn start(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    net: Net,
+    events: &mpsc::Sender<Event>,
+    health: watch::Sender<writer::StoreHealth>,
+) -> (Writer, JoinHandle<()>, Arc<Outbox>) {
+    let slot: Arc<OnceLock<Weak<Outbox>>> = Arc::default();
+    let announce_to = Arc::clone(&slot);
+    let announce = Box::new(move |notices: Vec<Notice>| {
+        if let Some(outbox) = announce_to.get().and_then(Weak::upgrade) {
+            outbox.owe(notices);
+        }
+    });
+    let (writer, task) = writer::spawn(Arc::clone(store), Arc::clone(clock), announce, health);
+    let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
+    let outbox = Arc::new(Outbox::new(Arc::clone(clock), net, Arc::new(ledger)));
+    slot.get_or_init(|| Arc::downgrade(&outbox));
+    (writer, task, outbox)
+}
+
+/// How far the limits of the channels reach back.
+pub fn look_back(channels: &[PlannedChannel], now: Timestamp) -> Timestamp {
+    let reach = channels.iter().map(|channel| channel.terms.per.max(channel.terms.cooldown));
+    now.before(reach.max().unwrap_or_default())
+}
+
+/// Who hears what, by `plan`.
+pub fn rules(plan: &Plan) -> Rules {
+    let channels = plan.channels.iter();
+    Rules {
+        routes: Arc::clone(&plan.routes),
+        windows: Arc::clone(&plan.maintenance),
+        channels: channels.clone().map(|it| (it.name.clone(), it.channel.recipients())).collect(),
+        fallbacks: channels
+            .filter_map(|it| Some((it.name.clone(), it.fallback.clone()?)))
+            .collect(),
+    }
+}
+
+/// The channels of `plan`, which has none then.
+pub fn destinations(plan: &mut Plan) -> Vec<Destination> {
+    let (daemon, zone) = (plan.name.clone(), plan.time_zone);
+    let channels = plan.channels.drain(..);
+    channels.map(|channel| destination(channel, daemon.clone(), zone)).collect()
+}
+
+fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
+    let renderer = planned.renderer;
+    Destination {
+        name: planned.name,
+        channel: planned.channel,
+        terms: planned.terms,
+        timeout: planned.timeout,
+        compose: Box::new(move |notice, now| compose(&renderer, notice, &daemon, zone, now)),
+    }
+}
+
+/// Puts a notice into a channel's words, and says in the log where its template failed.
+pub fn compose(
+    renderer: &Renderer,
+    notice: &Notice,
+    daemon: &Name,
+    zone: Tz,
+    now: Timestamp,
+) -> crate::model::Message {
+    let rendered = renderer.render(&Letter::of(notice, daemon, zone, now));
+    if let Some(why) = &rendered.fell_back {
+        let channel = &notice.channel;
+        tracing::error!(%channel, %why, "the template failed; a plain text goes in its place");
+    }
+    render::message(notice, daemon, rendered)
+}
