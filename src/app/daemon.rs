@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -157,7 +157,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (health, health_seen) = watch::channel(writer::StoreHealth::Ok);
     let (writer, writer_task, outbox) = start_mail(&store, &clock, net, &events, health);
     let channels = channel_names(&plan);
-    let leftovers = outbox.open(destinations(&mut plan), &saved.notices);
+    let leftovers = outbox.open(destinations(&mut plan), &saved.notices, &HashMap::new());
     outbox.close(leftovers).await;
 
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
@@ -243,17 +243,18 @@ fn start_mail(
     events: &mpsc::Sender<Event>,
     health: watch::Sender<writer::StoreHealth>,
 ) -> (Writer, JoinHandle<()>, Arc<Outbox>) {
-    let slot: Arc<OnceLock<Arc<Outbox>>> = Arc::default();
+    let slot: Arc<OnceLock<Weak<Outbox>>> = Arc::default();
     let announce_to = Arc::clone(&slot);
     let announce = Box::new(move |notices: Vec<Notice>| {
-        if let Some(outbox) = announce_to.get() {
+        if let Some(outbox) = announce_to.get().and_then(Weak::upgrade) {
             outbox.owe(notices);
         }
     });
     let (writer, task) = writer::spawn(Arc::clone(store), Arc::clone(clock), announce, health);
-    let ledger = AppLedger { writer: writer.clone(), events: events.downgrade() };
+    let ledger =
+        AppLedger { writer: writer.clone(), events: events.downgrade(), outbox: Arc::clone(&slot) };
     let outbox = Arc::new(Outbox::new(Arc::clone(clock), net, Arc::new(ledger)));
-    slot.get_or_init(|| Arc::clone(&outbox));
+    slot.get_or_init(|| Arc::downgrade(&outbox));
     (writer, task, outbox)
 }
 
@@ -335,7 +336,7 @@ impl Running {
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
-        let leftovers = self.outbox.open(destinations(&mut plan), &past);
+        let leftovers = self.outbox.open(destinations(&mut plan), &past, &HashMap::new());
         let (done, answer) = oneshot::channel();
         let event = Event::Reload {
             tasks: tasks.values().cloned().collect(),
@@ -441,6 +442,7 @@ fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
         channel: planned.channel,
         terms: planned.terms,
         timeout: planned.timeout,
+        fallback: planned.fallback,
         compose: Box::new(move |notice, now| compose(&renderer, notice, &daemon, zone, now)),
     }
 }

@@ -98,6 +98,8 @@ pub struct PlannedChannel {
     pub terms: Terms,
     /// How long one try may take.
     pub timeout: Duration,
+    /// The channel that is told once this one has failed for long.
+    pub fallback: Option<Name>,
 }
 
 /// How the configuration is read.
@@ -239,8 +241,14 @@ fn console(problems: &mut Problems) -> Option<PlannedChannel> {
         name: "console".into(),
         channel: channel.into(),
         renderer: Arc::new(renderer),
-        terms: Terms { count: 1000, per: Duration::from_secs(60), cooldown: Duration::ZERO },
+        terms: Terms {
+            count: 1000,
+            per: Duration::from_secs(60),
+            cooldown: Duration::ZERO,
+            fallback_after: None,
+        },
         timeout: Duration::from_secs(10),
+        fallback: None,
     })
 }
 
@@ -261,8 +269,10 @@ fn build_channel(
             count: raw.rate_limit.count,
             per: raw.rate_limit.per,
             cooldown: raw.cooldown,
+            fallback_after: raw.fallback.is_some().then_some(raw.fallback_after),
         },
         timeout: raw.timeout,
+        fallback: raw.fallback.map(|(name, _)| name),
     })
 }
 

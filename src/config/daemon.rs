@@ -86,6 +86,10 @@ pub struct RawChannel<'i> {
     pub cooldown: Duration,
     /// How long one try may take.
     pub timeout: Duration,
+    /// The channel that is told once this one has failed for long; one that there is.
+    pub fallback: Option<(Name, Place)>,
+    /// How long this one must have failed for that.
+    pub fallback_after: Duration,
     /// A template of its own, in place of its kind's.
     pub template: Option<PathBuf>,
     /// The kind and its table.
@@ -194,6 +198,7 @@ pub fn read_settings<'i>(
         settings.routes.push(route);
     }
     check_route_targets(root, &settings.routes, &names);
+    check_fallbacks(root, &settings.channels, &names);
     settings
 }
 
@@ -305,14 +310,21 @@ fn read_channel<'i>(
     let cooldown = table.duration("cooldown").unwrap_or(Duration::from_secs(30 * 60));
     let timeout = table.duration("timeout").unwrap_or(Duration::from_secs(10));
     let template = table.path("template");
-    table.not_yet("fallback", "the channel's failing is told through the others");
-    table.not_yet("fallback_after", "the channel's failing is told through the others");
+    let fallback_place = table.place_of("fallback");
+    let fallback = table.optional::<String>("fallback");
+    let after_place = table.place_of("fallback_after");
+    let fallback_after = table.duration("fallback_after");
+    if fallback.is_none() && fallback_after.is_some() {
+        table.report(after_place.warning("has no effect without `fallback`"));
+    }
     let (kind, kind_table) = table.kind_table(channel_kinds)?;
     Some(RawChannel {
         name,
         rate_limit,
         cooldown,
         timeout,
+        fallback: fallback.map(|name| (name.into(), fallback_place)),
+        fallback_after: fallback_after.unwrap_or(Duration::from_secs(5 * 60)),
         template,
         kind,
         table: kind_table,
@@ -349,6 +361,38 @@ fn check_route_targets(root: &mut Section<'_>, routes: &[RawRoute], names: &[Nam
         if !names.iter().any(|name| **name == *target.as_str()) {
             let problem = place.error(format!("there is no channel `{target}`"));
             root.report(problem.did_you_mean(target, names.iter().map(|name| &**name)));
+        }
+    }
+}
+
+/// A fallback that there is not, or one that leads back to where it started, is an error.
+fn check_fallbacks(root: &mut Section<'_>, channels: &[RawChannel<'_>], names: &[Name]) {
+    let fallback_of = |name: &Name| {
+        let channel = channels.iter().find(|channel| channel.name.as_ref() == Some(name))?;
+        channel.fallback.as_ref().map(|(fallback, _)| fallback)
+    };
+    let mut in_circles: Vec<&Name> = Vec::new();
+    for channel in channels {
+        let (Some(name), Some((fallback, place))) = (&channel.name, &channel.fallback) else {
+            continue;
+        };
+        if !names.contains(fallback) {
+            let problem = place.error(format!("there is no channel `{fallback}`"));
+            root.report(problem.did_you_mean(fallback, names.iter().map(|name| &**name)));
+            continue;
+        }
+        let mut way = vec![name];
+        let mut at = fallback;
+        while let Some(next) = fallback_of(at).filter(|_| !way.contains(&at)) {
+            way.push(at);
+            at = next;
+        }
+        // Each circle is one mistake.
+        if at == name && !in_circles.contains(&name) {
+            let words: Vec<&str> = way.iter().chain([&name]).map(|name| &***name).collect();
+            let circle = format!("the fallback goes in a circle: {}", words.join(" -> "));
+            root.report(place.error(circle));
+            in_circles.extend(way);
         }
     }
 }

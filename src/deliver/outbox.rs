@@ -1,21 +1,23 @@
 //! The workers that see to it that each notice arrives: one a recipient, so that a channel that
 //! hangs delays nothing but itself.
 
-use super::mailbox::{Mailbox, Next, Terms, mono};
-use super::{Channel, Net, Outcome};
+mod copies;
+mod worker;
+
+use super::mailbox::{Mailbox, Terms};
+use super::{Channel, Net};
 use crate::clock::Clock;
-use crate::model::{Message, Name, Notice, NoticeState, Timestamp};
+use crate::model::{HeldBecause, Message, Name, Notice, NoticeState, Timestamp};
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use worker::Worker;
 
 /// Where the outbox keeps what becomes of a notice.
 #[async_trait]
@@ -24,7 +26,16 @@ pub trait Ledger: Send + Sync {
     /// the store is away and they wait in memory.
     async fn keep(&self, notices: Vec<Notice>);
 
-    /// A recipient of a channel no longer takes messages (with the reason), or takes them again.
+    /// Gives copies of `notices`, in their order, to the fallback of `channel`, which fails. Returns
+    /// as [`Ledger::keep`] does.
+    ///
+    /// The notices bear the mark that they were given. It is kept right after this, so a crash in
+    /// between gives them once more, which is better than never; whoever writes copies and marks
+    /// together spares people that.
+    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>);
+
+    /// A recipient of a channel refuses messages or has failed for long (with the reason), or takes
+    /// them again.
     async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>);
 }
 
@@ -41,6 +52,8 @@ pub struct Destination {
     pub terms: Terms,
     /// How long one try may take.
     pub timeout: Duration,
+    /// The channel that is told once this one has failed for long.
+    pub fallback: Option<Name>,
     /// Puts a notice into the channel's words.
     pub compose: Compose,
 }
@@ -56,7 +69,10 @@ pub struct Outbox {
     clock: Arc<dyn Clock>,
     net: Net,
     ledger: Arc<dyn Ledger>,
-    desks: Mutex<HashMap<(Name, String), Desk>>,
+    desks: Mutex<Desks>,
+    /// The incidents that people are not to be told of now, for mailboxes that are opened later.
+    /// Locked only while `desks` is.
+    suppressed: Mutex<HashMap<String, HeldBecause>>,
     /// No new tries.
     stop: CancellationToken,
     /// Not even the one in flight.
@@ -68,6 +84,8 @@ impl Debug for Outbox {
         f.debug_struct("Outbox").finish_non_exhaustive()
     }
 }
+
+type Desks = HashMap<(Name, String), Desk>;
 
 /// One recipient: a mailbox and the worker that empties it.
 struct Desk {
@@ -118,6 +136,7 @@ impl Outbox {
             net,
             ledger,
             desks: Mutex::new(HashMap::new()),
+            suppressed: Mutex::new(HashMap::new()),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
@@ -127,8 +146,14 @@ impl Outbox {
     /// stays as it is until [`Outbox::close`]: by then nobody should send anything there any more.
     ///
     /// A mailbox that is open already goes on with the new settings. A new one starts with what
-    /// `past` holds for it: the notices that the store remembers.
-    pub fn open(&self, destinations: Vec<Destination>, past: &[Notice]) -> Leftovers {
+    /// `past` holds for it: the notices that the store remembers. `suppressed` says of which
+    /// incidents people are not to be told now, beside those that [`Outbox::suppress`] named.
+    pub fn open(
+        &self,
+        destinations: Vec<Destination>,
+        past: &[Notice],
+        suppressed: &HashMap<String, HeldBecause>,
+    ) -> Leftovers {
         let mut wanted = HashMap::new();
         for destination in destinations {
             let destination = Arc::new(destination);
@@ -138,6 +163,9 @@ impl Outbox {
             }
         }
         let mut desks = lock(&self.desks);
+        for (incident, because) in suppressed {
+            self.suppress_at(&desks, incident, Some(*because));
+        }
         for (key, destination) in &wanted {
             if let Some(desk) = desks.get(key) {
                 lock(&desk.shared.mailbox).set_terms(destination.terms);
@@ -197,6 +225,7 @@ impl Outbox {
             recipient.to_owned(),
             destination.terms,
             past,
+            &lock(&self.suppressed),
             self.clock.now(),
         );
         let shared = Arc::new(DeskShared {
@@ -208,15 +237,14 @@ impl Outbox {
             rejected: AtomicU64::new(0),
         });
         let gone = self.stop.child_token();
-        let worker = Worker {
-            clock: Arc::clone(&self.clock),
-            net: self.net.clone(),
-            ledger: Arc::clone(&self.ledger),
-            desk: Arc::clone(&shared),
-            stop: gone.clone(),
-            cut: self.cut.clone(),
-            troubled: None,
-        };
+        let worker = Worker::new(
+            Arc::clone(&self.clock),
+            self.net.clone(),
+            Arc::clone(&self.ledger),
+            Arc::clone(&shared),
+            gone.clone(),
+            self.cut.clone(),
+        );
         Desk { shared, gone, worker: tokio::spawn(worker.run()) }
     }
 
@@ -254,6 +282,36 @@ impl Outbox {
             let ledger = Arc::clone(&self.ledger);
             tokio::spawn(async move { ledger.keep(nobodys).await });
         }
+    }
+
+    /// From now on people are not to be told of `incident`, or, without a reason, they are again.
+    /// What was not tried yet is held; mailboxes that are opened later know of it as well.
+    pub fn suppress(&self, incident: &str, because: Option<HeldBecause>) {
+        self.suppress_at(&lock(&self.desks), incident, because);
+    }
+
+    fn suppress_at(&self, desks: &Desks, incident: &str, because: Option<HeldBecause>) {
+        match because {
+            Some(because) => lock(&self.suppressed).insert(incident.to_owned(), because),
+            None => lock(&self.suppressed).remove(incident),
+        };
+        for desk in desks.values() {
+            if lock(&desk.shared.mailbox).suppress(incident, because) {
+                desk.shared.wake.notify_one();
+            }
+        }
+    }
+
+    /// A person wants `notice`, as the store knows it, to be tried now: one that waits for its next
+    /// try is due, one that was given up is owed again, unless that would be old news (then it is
+    /// cancelled). What something holds stays held. Gives it as it is then, and sees to it that the
+    /// store hears of that; nothing if its channel is no longer configured.
+    pub fn retry(&self, notice: Notice) -> Option<Notice> {
+        let desks = lock(&self.desks);
+        let desk = desks.get(&(notice.channel.clone(), notice.recipient.clone()))?;
+        let retried = lock(&desk.shared.mailbox).retry(notice, self.clock.now());
+        desk.shared.wake.notify_one();
+        Some(retried)
     }
 
     /// What each recipient's worker has done.
@@ -303,106 +361,6 @@ fn cancelled(mut notice: Notice) -> Notice {
 fn warn_cancelled(notices: &[Notice]) {
     for Notice { id, channel, what, .. } in notices {
         tracing::warn!(%channel, notice = %id, %what, "notice cancelled: {GONE}");
-    }
-}
-
-struct Worker {
-    clock: Arc<dyn Clock>,
-    net: Net,
-    ledger: Arc<dyn Ledger>,
-    desk: Arc<DeskShared>,
-    stop: CancellationToken,
-    cut: CancellationToken,
-    /// Whether the ledger was last told that the channel fails; nothing was told at first.
-    troubled: Option<bool>,
-}
-
-impl Worker {
-    async fn run(mut self) {
-        loop {
-            let now = self.clock.now();
-            let new_id = || ulid::Ulid::new().to_string();
-            let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
-            if !changed.is_empty() {
-                self.ledger.keep(changed).await;
-            }
-            if self.stop.is_cancelled() {
-                return;
-            }
-            match next {
-                Next::Send(notice) => {
-                    let Some(outcome) = self.send(&notice).await else { return };
-                    self.settle(&notice, outcome).await;
-                }
-                Next::Wait(until) => {
-                    let span = u64::try_from(until - mono(now)).unwrap_or(0);
-                    self.sleep(Duration::from_millis(span)).await;
-                }
-                Next::Idle => self.sleep(Duration::MAX).await,
-            }
-        }
-    }
-
-    /// `None` if the daemon stops before the channel answers: the notice stays in the outbox.
-    async fn send(&self, notice: &Notice) -> Option<Outcome> {
-        let destination = Arc::clone(&lock(&self.desk.destination));
-        let send = AssertUnwindSafe(async {
-            let message = (destination.compose)(notice, self.clock.wall());
-            destination.channel.send(&self.net, &message).await
-        })
-        .catch_unwind();
-        tokio::select! {
-            answer = tokio::time::timeout(destination.timeout, send) => Some(match answer {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_panic)) => {
-                    Outcome::Retry { after: None, why: "the channel's code failed".to_owned() }
-                }
-                Err(_elapsed) => {
-                    let span = humantime::format_duration(destination.timeout);
-                    Outcome::Retry { after: None, why: format!("no answer within {span}") }
-                }
-            }),
-            () = self.cut.cancelled() => None,
-        }
-    }
-
-    async fn settle(&mut self, notice: &Notice, outcome: Outcome) {
-        let refusal = match &outcome {
-            Outcome::Accepted => None,
-            Outcome::Retry { why, .. } | Outcome::Rejected { why } => Some(why.clone()),
-        };
-        let accepted = refusal.is_none();
-        let changed =
-            lock(&self.desk.mailbox).settle(&notice.id, outcome, self.clock.now(), rand::random());
-        let count = |state| changed.iter().filter(|notice| notice.state == state).count() as u64;
-        self.desk.sent.fetch_add(count(NoticeState::Sent), Ordering::Relaxed);
-        let rejected = count(NoticeState::Rejected);
-        self.desk.rejected.fetch_add(rejected, Ordering::Relaxed);
-        let (channel, id) = (&notice.channel, &notice.id);
-        match &refusal {
-            None => tracing::info!(%channel, notice = %id, what = %notice.what, "notice sent"),
-            Some(why) if rejected > 0 => {
-                tracing::error!(%channel, notice = %id, %why, "notice refused for good");
-            }
-            Some(why) => tracing::warn!(%channel, notice = %id, %why, "notice not accepted yet"),
-        }
-        // Before anything else is tried, so that a crash repeats this one at most.
-        self.ledger.keep(changed).await;
-        if rejected > 0 && self.troubled != Some(true) {
-            self.troubled = Some(true);
-            self.ledger.trouble(channel, &self.desk.recipient, refusal).await;
-        } else if accepted && self.troubled != Some(false) {
-            self.troubled = Some(false);
-            self.ledger.trouble(channel, &self.desk.recipient, None).await;
-        }
-    }
-
-    async fn sleep(&self, span: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(span) => {}
-            () = self.desk.wake.notified() => {}
-            () = self.stop.cancelled() => {}
-        }
     }
 }
 

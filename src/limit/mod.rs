@@ -25,35 +25,37 @@ impl Window {
     pub fn reshape(&mut self, count: u32, per: Duration) {
         self.count = count as usize;
         self.per_ms = millis(per);
-        let surplus = self.accepted.len().saturating_sub(self.count);
-        self.accepted.drain(..surplus);
     }
 
     /// Counts one that was accepted at `at`.
     pub fn accept(&mut self, at: i64) {
         let later = self.accepted.iter().rev().take_while(|known| **known > at).count();
         self.accepted.insert(self.accepted.len() - later, at);
-        while self.accepted.len() > self.count {
-            self.accepted.pop_front();
-        }
+        let latest = self.accepted.back().copied().unwrap_or(at);
+        self.forget(latest);
     }
 
     /// How many more may be accepted at `now`.
     pub fn free(&mut self, now: i64) -> usize {
-        while self.accepted.front().is_some_and(|at| at + self.per_ms <= now) {
-            self.accepted.pop_front();
-        }
-        self.count - self.accepted.len()
+        self.forget(now);
+        self.count.saturating_sub(self.accepted.len())
     }
 
     /// From when on at least `wanted` may be accepted, if nothing else is meanwhile.
     pub fn free_from(&mut self, wanted: usize, now: i64) -> i64 {
-        let free = self.free(now);
-        if free >= wanted {
-            return now;
+        self.forget(now);
+        // There may be more than now fit, from before a change of the terms.
+        let must_leave = (self.accepted.len() + wanted).saturating_sub(self.count);
+        match must_leave.checked_sub(1).and_then(|last| self.accepted.get(last)) {
+            Some(at) => at + self.per_ms,
+            None => now,
         }
-        let must_leave = wanted - free;
-        self.accepted.get(must_leave - 1).map_or(now, |at| at + self.per_ms)
+    }
+
+    fn forget(&mut self, now: i64) {
+        while self.accepted.front().is_some_and(|at| at + self.per_ms <= now) {
+            self.accepted.pop_front();
+        }
     }
 
     /// The slots that ordinary notices may use: one is kept for the digest, where there is more

@@ -1,0 +1,145 @@
+//! The worker that empties one mailbox.
+
+use super::{DeskShared, Ledger, lock};
+use crate::clock::Clock;
+use crate::deliver::mailbox::{Changes, Next, mono};
+use crate::deliver::{Net, Outcome};
+use crate::model::{Name, Notice, NoticeState};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Worker {
+    clock: Arc<dyn Clock>,
+    net: Net,
+    ledger: Arc<dyn Ledger>,
+    desk: Arc<DeskShared>,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    /// Whether the ledger was last told that the channel fails; nothing was told at first.
+    troubled: Option<bool>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        net: Net,
+        ledger: Arc<dyn Ledger>,
+        desk: Arc<DeskShared>,
+        stop: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        Self { clock, net, ledger, desk, stop, cut, troubled: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let now = self.clock.now();
+            let new_id = || ulid::Ulid::new().to_string();
+            let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
+            let channel = lock(&self.desk.destination).name.clone();
+            self.keep(&channel, changed).await;
+            self.tell_trouble(&channel).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            match next {
+                Next::Send(notice) => {
+                    let Some(outcome) = self.send(&notice).await else { return };
+                    self.settle(&notice, outcome).await;
+                }
+                Next::Wait(until) => {
+                    let span = u64::try_from(until - mono(now)).unwrap_or(0);
+                    self.sleep(Duration::from_millis(span)).await;
+                }
+                Next::Idle => self.sleep(Duration::MAX).await,
+            }
+        }
+    }
+
+    /// Makes changes durable. What falls back is given away first, so that a crash in between
+    /// repeats it; the other way round it would be lost.
+    async fn keep(&self, channel: &Name, changes: Changes) {
+        if !changes.fallen.is_empty() {
+            self.ledger.fall_back(channel, changes.fallen).await;
+        }
+        if !changes.notices.is_empty() {
+            self.ledger.keep(changes.notices).await;
+        }
+    }
+
+    /// Says once that the channel has failed for long.
+    async fn tell_trouble(&mut self, channel: &Name) {
+        let trouble = lock(&self.desk.mailbox).trouble(self.clock.now()).map(str::to_owned);
+        if trouble.is_some() && self.troubled != Some(true) {
+            self.troubled = Some(true);
+            self.ledger.trouble(channel, &self.desk.recipient, trouble).await;
+        }
+    }
+
+    /// `None` if the daemon stops before the channel answers: the notice stays in the outbox.
+    async fn send(&self, notice: &Notice) -> Option<Outcome> {
+        let destination = Arc::clone(&lock(&self.desk.destination));
+        let send = AssertUnwindSafe(async {
+            let message = (destination.compose)(notice, self.clock.wall());
+            destination.channel.send(&self.net, &message).await
+        })
+        .catch_unwind();
+        tokio::select! {
+            answer = tokio::time::timeout(destination.timeout, send) => Some(match answer {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_panic)) => {
+                    Outcome::Retry { after: None, why: "the channel's code failed".to_owned() }
+                }
+                Err(_elapsed) => {
+                    let span = humantime::format_duration(destination.timeout);
+                    Outcome::Retry { after: None, why: format!("no answer within {span}") }
+                }
+            }),
+            () = self.cut.cancelled() => None,
+        }
+    }
+
+    async fn settle(&mut self, notice: &Notice, outcome: Outcome) {
+        let refusal = match &outcome {
+            Outcome::Accepted => None,
+            Outcome::Retry { why, .. } | Outcome::Rejected { why } => Some(why.clone()),
+        };
+        let accepted = refusal.is_none();
+        let changed =
+            lock(&self.desk.mailbox).settle(&notice.id, outcome, self.clock.now(), rand::random());
+        let changes = &changed.notices;
+        let count = |state| changes.iter().filter(|notice| notice.state == state).count() as u64;
+        self.desk.sent.fetch_add(count(NoticeState::Sent), Ordering::Relaxed);
+        let rejected = count(NoticeState::Rejected);
+        self.desk.rejected.fetch_add(rejected, Ordering::Relaxed);
+        let (channel, id) = (&notice.channel, &notice.id);
+        match &refusal {
+            None => tracing::info!(%channel, notice = %id, what = %notice.what, "notice sent"),
+            Some(why) if rejected > 0 => {
+                tracing::error!(%channel, notice = %id, %why, "notice refused for good");
+            }
+            Some(why) => tracing::warn!(%channel, notice = %id, %why, "notice not accepted yet"),
+        }
+        // Before anything else is tried, so that a crash repeats this one at most.
+        self.keep(channel, changed).await;
+        if rejected > 0 && self.troubled != Some(true) {
+            self.troubled = Some(true);
+            self.ledger.trouble(channel, &self.desk.recipient, refusal).await;
+        } else if accepted && self.troubled != Some(false) {
+            self.troubled = Some(false);
+            self.ledger.trouble(channel, &self.desk.recipient, None).await;
+        }
+    }
+
+    async fn sleep(&self, span: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(span) => {}
+            () = self.desk.wake.notified() => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
