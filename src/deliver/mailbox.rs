@@ -251,7 +251,8 @@ impl Mailbox {
         let is_old = !is_end(&notice)
             && !notice.incidents.is_empty()
             && notice.incidents.iter().all(|incident| {
-                let is_told = self.known.was_told(&incident.id);
+                let is_told = self.known.was_told(&incident.id)
+                    || self.queue.about(&incident.id).any(|(_, entry)| entry.opens());
                 self.known.is_over(&incident.id) || (notice.what == What::Opened && is_told)
             });
         if is_old {
@@ -302,9 +303,9 @@ impl Mailbox {
         let at = mono(now);
         self.stale = false;
         self.overtake();
+        self.hold_suppressed(at);
         self.drop_old_news(at);
         self.prune_digests();
-        self.hold_suppressed(at);
         self.hold_cooling(at);
         let mut room = self.admit(at);
         // What was held just now may be overtaken already, and what had to follow it may go.

@@ -123,9 +123,10 @@ impl Gate<'_> {
     }
 
     fn waits_for_group(&self, queue: &Queue, entry: &Entry) -> bool {
-        let Some(group) = entry.notice.group.as_ref().filter(|_| entry.is_fresh()) else {
+        let Some(group) = entry.notice.group.as_ref() else { return false };
+        if !entry.is_fresh() || entry.notice.fell_back {
             return false;
-        };
+        }
         let end = entry.is_end();
         self.lanes.closed_until(queue, &group.key, end, self.at).is_some()
             || self.members.contains(&(group.key.clone(), end))

@@ -113,12 +113,15 @@ impl Mailbox {
             told.extend(self.told_along(&told));
         }
         let mut newest: BTreeMap<String, Incident> = BTreeMap::new();
+        // The fallback knows it all already if it was given each.
+        let mut fell_back = true;
         for seq in told {
             if self.queue.get(seq).is_some_and(|entry| entry.held() != Some(because)) {
                 self.queue.hold(seq, because, at);
             }
             let Some(entry) = self.queue.edit(seq) else { continue };
             entry.notice.digest = Some(id.clone());
+            fell_back &= entry.notice.fell_back;
             for incident in &entry.notice.incidents {
                 newest.insert(incident.id.clone(), incident.clone());
             }
@@ -140,6 +143,7 @@ impl Mailbox {
         let mut digest = Notice::new(id, What::Digest, channel, recipient, incidents, now.wall);
         digest.held_because = Some(because);
         digest.group = group.clone();
+        digest.fell_back = fell_back;
         let seq = self.queue.push(Entry::new(digest, at, at, None));
         self.queue.touch(seq);
         // Its slot may have been another's.

@@ -69,12 +69,14 @@ impl Lanes {
         self.side_mut(end).remove(key);
     }
 
-    /// Forgets windows that are over, and those whose message is held or no longer owed: nobody
-    /// was told.
+    /// Forgets windows that are over, and those whose message is held, no longer owed, or waits for
+    /// another: nobody was told.
     pub fn refresh(&mut self, queue: &Queue, at: i64) {
         for side in [&mut self.openings, &mut self.ends] {
             side.retain(|_, lane| match lane.front {
-                Some(front) => queue.get(front).is_some_and(super::queue::Entry::is_pending),
+                Some(front) => queue
+                    .get(front)
+                    .is_some_and(|front| front.is_pending() && !queue.must_follow(front)),
                 None => lane.until > at,
             });
         }

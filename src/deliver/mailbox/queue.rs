@@ -37,6 +37,11 @@ impl Entry {
         self.notice.attempts == 0 && self.notice.digest.is_none()
     }
 
+    /// Whether an opening besides it would tell nothing new.
+    pub fn opens(&self) -> bool {
+        !self.is_end() && self.notice.what != What::Reminder
+    }
+
     pub fn is_pending(&self) -> bool {
         self.notice.state == NoticeState::Pending
     }

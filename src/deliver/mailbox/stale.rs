@@ -6,7 +6,7 @@ use crate::model::{Incident, What};
 
 impl Mailbox {
     /// Cancels what says nothing new, whether something holds it or not: an opening of what the
-    /// recipient knows by other words or what another notice opens already, a reminder where there
+    /// recipient knows by other words or is owed already, a reminder where there
     /// is news, a second end, and anything about what is over.
     pub(super) fn drop_old_news(&mut self, at: i64) {
         let known = &self.known;
@@ -18,11 +18,15 @@ impl Mailbox {
             }
             let twin =
                 |earlier: u64, other: &Entry| earlier < seq && other.notice.what == notice.what;
+            let tells = |earlier: u64, other: &Entry| {
+                let is_held_longer = other.is_suppressed() && !entry.is_suppressed();
+                earlier < seq && other.opens() && !is_held_longer
+            };
             let is_old = match notice.what {
                 What::Test => false,
                 What::Opened => incidents.iter().all(|incident| {
                     known.was_told(&incident.id)
-                        || queue.about(&incident.id).any(|(other, entry)| twin(other, entry))
+                        || queue.about(&incident.id).any(|(other, entry)| tells(other, entry))
                 }),
                 What::Resolved => incidents.iter().all(|incident| {
                     queue.about(&incident.id).any(|(other, entry)| twin(other, entry))

@@ -377,7 +377,9 @@ impl History {
             for incident in &notice.incidents {
                 // A digest may list it once more; the fallback knows that it is over.
                 let later = self.world.fallen[index..].iter();
-                let mut later = later.filter(|later| !is_end(later) && later.what != What::Digest);
+                let mut later = later.filter(|later| {
+                    !is_end(later) && later.what != What::Digest && later.id < notice.id
+                });
                 assert!(!later.any(|later| later.is_about(&incident.id)), "in the wrong order");
             }
         }
