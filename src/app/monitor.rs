@@ -45,6 +45,9 @@ pub struct Parts {
     pub gauges: Arc<Gauges>,
 }
 
+/// Something that somebody wants from the core.
+pub type Ask = Box<dyn FnOnce(&mut Alerting, Moment) + Send>;
+
 /// What can happen to the monitor.
 pub enum Event {
     /// A part of the daemon itself fails (with the reason), or works again.
@@ -82,7 +85,7 @@ pub enum Event {
     /// Somebody wants something from the core.
     Ask {
         /// What.
-        ask: Box<dyn FnOnce(&mut Alerting, Moment) + Send>,
+        ask: Ask,
         /// Answered when it is carried out.
         done: oneshot::Sender<()>,
     },
@@ -244,7 +247,9 @@ impl Monitor {
         let mut own_changed = false;
         for effect in effects {
             match effect {
-                Effect::Record(result, state) => self.parts.writer.record(result, state),
+                Effect::Record(result, state) => {
+                    self.parts.writer.record(result, state.map(|state| *state));
+                }
                 Effect::Commit(batch) => {
                     own_changed |= !batch.incidents.is_empty() || !batch.silences.is_empty();
                     self.commit(batch);

@@ -70,7 +70,7 @@ pub struct Rules {
 #[derive(Debug)]
 pub enum Effect {
     /// Keep an ordinary result, and the state of its check where that changed.
-    Record(RunResult, Option<(Name, CheckState)>),
+    Record(RunResult, Option<Box<(Name, CheckState)>>),
     /// Write this in one transaction; its notices go to the outbox then.
     Commit(Batch),
     /// From now on people are not told of the incident, or are told again.
@@ -225,7 +225,7 @@ impl Alerting {
         let steady = CheckState { last_run: before.last_run, ..subject.state.clone() } == before;
         // A change is written together with its notices, or a crash in between would lose them.
         let apart = change.is_none() && (!steady || before.last_run.is_none());
-        let state = apart.then(|| (name.clone(), subject.state.clone()));
+        let state = apart.then(|| Box::new((name.clone(), subject.state.clone())));
         log_change(name, &before, subject);
         let started = run.started;
         self.effects.push(Effect::Record(RunResult::new(name.clone(), run), state));

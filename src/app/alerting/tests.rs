@@ -110,7 +110,7 @@ impl World {
     fn carry_out(&mut self) {
         for effect in self.core.take_effects() {
             match effect {
-                Effect::Record(_, state) => self.states.extend(state),
+                Effect::Record(_, state) => self.states.extend(state.map(|state| *state)),
                 Effect::Commit(batch) => {
                     for name in batch.removed {
                         self.states.remove(&name);
