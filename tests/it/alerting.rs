@@ -282,7 +282,10 @@ async fn a_storm_of_a_thousand_checks_is_one_alert_and_one_digest() {
         .collect();
     let daemon = Setup::new()
         .tables(&webhook.channel("ops", UNLIMITED))
-        .tables("[[route]]\nto = [\"ops\"]\ngroup_by = []\ngroup_window = \"5s\"\n")
+        .tables(
+            "[[route]]\nwhen = \"kind == 'http'\"\nto = [\"ops\"]\ngroup_by = []\n\
+                 group_window = \"5s\"\n[[route]]\nto = []\n",
+        )
         .checks("shops.toml", &checks)
         .start()
         .await;

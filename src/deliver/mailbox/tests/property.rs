@@ -444,13 +444,10 @@ fn calm_act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The suite takes some thousands of histories; PROPTEST_CASES asks for more.
+/// The suite takes some hundreds of histories; PROPTEST_CASES asks for more.
 fn cases() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(asked.unwrap_or(3000))
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(asked.unwrap_or(400)) }
 }
 
 proptest! {
