@@ -36,16 +36,51 @@ async fn the_first_command_of_the_readme_watches_this_machine() {
     command.args(first_command()).current_dir(folder.path()).env_remove("STATE_DIRECTORY");
     let mut daemon = Process::spawn("watchbell", &mut command, &folder.join("daemon.log"));
     let url = format!("http://127.0.0.1:{port}/api/v1/checks");
-    let checks = eventually("all checks of the example to be up", PATIENCE, async || {
+    // A machine that builds and tests may well have too much to do.
+    let works = |check: &Value| check["status"] == "up" || check["status"] == "degraded";
+    let checks = eventually("all checks of the example to work", PATIENCE, async || {
         if let Some(status) = daemon.wait(std::time::Duration::ZERO) {
             panic!("it ended with {status}: {}", daemon.output());
         }
         let answer: Value = client().get(&url).send().await.ok()?.json().await.ok()?;
         let checks = answer["items"].as_array()?.clone();
-        checks.iter().all(|check| check["status"] == "up").then_some(checks)
+        checks.iter().all(works).then_some(checks)
     })
     .await;
     assert!(checks.len() >= 2, "{checks:#?}");
     daemon.signal(crate::harness::Signal::TERM);
     assert_eq!(daemon.wait(PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
+/// The TOML of a page, block by block.
+fn toml_blocks(page: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join(page)).unwrap();
+    let blocks = text.split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_configuration_in_the_page_on_alerting_is_valid() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.join("checks.d")).unwrap();
+    let blocks = toml_blocks("docs/alerting.md");
+    assert!(blocks.len() > 4, "{blocks:#?}");
+    let (checks, tables): (Vec<_>, Vec<_>) =
+        blocks.into_iter().partition(|block| block.starts_with("[[check]]"));
+    let mut daemon = tables.join("\n");
+    // What the page speaks of and does not show.
+    for channel in ["shop-phone", "shop-mail", "night-mail", "managers"] {
+        daemon.push_str(&format!("[[channel]]\nname = \"{channel}\"\n[channel.console]\n"));
+    }
+    let base = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
+    std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
+    std::fs::write(folder.join("checks.d/page.toml"), checks.join("\n") + base).unwrap();
+    let output = Command::new(binary())
+        .args(["validate", "--no-secrets", "--config"])
+        .arg(folder.join("daemon.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("warning"), "{said}");
 }
