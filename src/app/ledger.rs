@@ -24,14 +24,14 @@ impl Ledger for AppLedger {
         self.writer.commit(batch, false).await;
     }
 
-    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>) {
+    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>) -> bool {
         for Notice { id, what, .. } in &notices {
             tracing::warn!(%channel, notice = %id, %what, "its fallback is told");
         }
         let (done, answer) = oneshot::channel();
         self.send(Event::FallBack { channel: channel.clone(), notices, done }).await;
         // Without an answer the daemon stops, and the next start does it.
-        let _ = answer.await;
+        answer.await.is_ok()
     }
 
     async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>) {

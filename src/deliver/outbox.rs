@@ -26,12 +26,12 @@ pub trait Ledger: Send + Sync {
     async fn keep(&self, notices: Vec<Notice>);
 
     /// Gives copies of `notices`, in their order, to the fallback of `channel`, which fails. Returns
-    /// as [`Ledger::keep`] does.
+    /// as [`Ledger::keep`] does, and whether somebody took them: nobody does while the daemon stops.
     ///
     /// The notices bear the mark that they were given. It is kept right after this, so a crash in
     /// between gives them once more, which is better than never; whoever writes copies and marks
     /// together spares people that.
-    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>);
+    async fn fall_back(&self, channel: &Name, notices: Vec<Notice>) -> bool;
 
     /// A recipient of a channel refuses messages or has failed for long (with the reason), or takes
     /// them again.

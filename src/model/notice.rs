@@ -44,6 +44,9 @@ pub struct Notice {
     /// Whether the channel's fallback was given a copy.
     #[serde(default)]
     pub fell_back: bool,
+    /// Whether it is such a copy itself: its channel hears only because another fails.
+    #[serde(default)]
+    pub stands_in: bool,
 }
 
 /// Notices that come together.
@@ -83,6 +86,7 @@ impl Notice {
             group: None,
             mute_until: None,
             fell_back: false,
+            stands_in: false,
         }
     }
 

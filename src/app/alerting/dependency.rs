@@ -64,7 +64,9 @@ impl Alerting {
     /// Moves the gate of `name` on, by what is known of its parents now.
     pub(super) fn move_gate(&mut self, name: &Name, now: Moment) {
         let Some(subject) = self.subjects.get(name) else { return };
-        if subject.state.incident.is_none() || subject.spec.parents.is_empty() {
+        // One without parents has an open gate, unless a reload took them away.
+        let is_free = subject.spec.parents.is_empty() && subject.gate == Gate::Open;
+        if subject.state.incident.is_none() || is_free {
             return;
         }
         let blocks = self.parents(name).any(blocks_children);
@@ -99,7 +101,7 @@ impl Alerting {
             }
             Gate::Itself { since } => {
                 let ran = subject.seen.is_some_and(|seen| seen.began >= since);
-                match ran && subject.state.status.is_bad() {
+                match ran && subject.state.status != Status::Up {
                     true => Gate::Open,
                     false => Gate::Itself { since },
                 }
@@ -107,17 +109,21 @@ impl Alerting {
             Gate::Open => Gate::Open,
         };
         let Some(subject) = self.subjects.get_mut(name) else { return };
-        let before = std::mem::replace(&mut subject.gate, gate);
-        if let (Gate::Parents { .. }, Gate::Itself { .. }) = (before, gate) {
+        subject.gate = gate;
+        // Asked until it came, since a run at work that began before swallows the wish.
+        if let Gate::Itself { since } = gate
+            && subject.seen.is_none_or(|seen| seen.began < since)
+            && subject.state.paused.is_none()
+        {
             self.effects.push(Effect::Run { check: name.clone(), after: Duration::ZERO });
         }
     }
 
     /// When the gate of `name` is to be looked at again although nothing happens.
-    pub(super) fn gate_patience(&self, name: &Name) -> Option<Duration> {
+    pub(super) fn gate_patience(&self, name: &Name, now: Moment) -> Option<Duration> {
         match self.subjects.get(name)?.gate {
-            Gate::Parents { patience, blocked: false, .. } => Some(patience),
-            _ => None,
+            Gate::Parents { patience, .. } => Some(patience).filter(|until| *until > now.mono),
+            Gate::Open | Gate::Itself { .. } => None,
         }
     }
 

@@ -167,6 +167,15 @@ impl Alerting {
             };
             core.insert(name, spec, Some(state), now);
         }
+        // Whoever heard of what is over was told so in the transaction that ended it.
+        core.hearers.retain(|incident, _| core.open.contains_key(incident));
+        // What began or ended while the daemon was away counts before anything goes out.
+        let names: Names = core.open.values().cloned().collect();
+        for name in names {
+            if core.suppress(&name, now) {
+                core.keep(&name);
+            }
+        }
         core
     }
 
@@ -234,9 +243,7 @@ impl Alerting {
         }
         self.verify_recovery(name, started, now);
         self.follow_up(name, now);
-        for child in self.children.get(name).cloned().unwrap_or_default() {
-            self.follow_up(&child, now);
-        }
+        self.follow_up_children(name, now);
         self.effects.push(Effect::Show(name.clone()));
     }
 
@@ -264,13 +271,23 @@ impl Alerting {
 
     /// A recipient of a channel no longer takes messages (with the reason), or takes them again.
     pub fn channel(&mut self, channel: &Name, recipient: String, why: Option<String>, now: Moment) {
+        let known = self.rules.channels.get(channel);
+        if !known.is_some_and(|recipients| recipients.contains(&recipient)) {
+            // The last word of one that a reload took away.
+            return;
+        }
         let refusing = self.refusing.entry(channel.clone()).or_default();
         match why {
             Some(why) => refusing.insert(recipient, why),
             None => refusing.remove(&recipient),
         };
+        self.tell_trouble(channel, now);
+    }
+
+    /// Says which recipients of a channel refuse.
+    fn tell_trouble(&mut self, channel: &Name, now: Moment) {
+        let refusing = self.refusing.get(channel).into_iter().flatten();
         let reasons: Vec<String> = refusing
-            .iter()
             .map(|(recipient, why)| match recipient.is_empty() {
                 true => format!("the channel does not take messages: {why}"),
                 false => format!("the channel does not take messages to {recipient}: {why}"),
@@ -336,10 +353,7 @@ impl Alerting {
             self.lifted.push((now.mono.saturating_add(LIFT_AFTER), incident.id.clone()));
         }
         incident.suppressed_by = None;
-        self.lately.push_back(incident.clone());
-        if self.lately.len() > LATELY {
-            self.lately.pop_front();
-        }
+        self.remember_end(&incident);
         log_incident(&incident, Some(What::Resolved), notices.len());
         self.commit(name, incident, notices);
     }

@@ -1,6 +1,6 @@
 //! Which notices are owed to whom.
 
-use super::{Alerting, Effect};
+use super::{Alerting, Effect, LATELY};
 use crate::model::{Group, Incident, Moment, Name, Notice, NoticeState, What};
 use crate::record::Batch;
 use crate::route::Target;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub(super) type Hearers = BTreeMap<(Name, String), Hearer>;
 
 /// How somebody came to be told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Hearer {
     /// What the resolution comes together with.
     group: Option<Group>,
@@ -22,13 +22,20 @@ impl Alerting {
     /// Remembers who was told of what, from the notices that the store has kept.
     pub(super) fn remember(&mut self, notices: &[Notice]) {
         for notice in notices {
+            if notice.what == What::Resolved {
+                for incident in &notice.incidents {
+                    self.remember_end(incident);
+                }
+            }
             if matches!(notice.what, What::Resolved | What::Test) {
                 continue;
             }
             let address = (notice.channel.clone(), notice.recipient.clone());
             for incident in &notice.incidents {
                 let hearers = self.hearers.entry(incident.id.clone()).or_default();
-                let hearer = hearers.entry(address.clone()).or_default();
+                let unknown = Hearer { group: None, stands_in: true };
+                let hearer = hearers.entry(address.clone()).or_insert(unknown);
+                hearer.stands_in &= notice.stands_in;
                 if notice.group.is_some() {
                     hearer.group.clone_from(&notice.group);
                 }
@@ -114,7 +121,12 @@ impl Alerting {
                 let to = (fallback.clone(), recipient.clone());
                 let copy = Notice::new(id, notice.what, to.0, to.1, incidents, now.wall);
                 let held_because = notice.held_because.filter(|_| notice.what == What::Digest);
-                copies.push(Notice { urgent: notice.urgent, held_because, ..copy });
+                copies.push(Notice {
+                    urgent: notice.urgent,
+                    held_because,
+                    stands_in: true,
+                    ..copy
+                });
             }
             for incident in &over {
                 let end = self.notice(What::Resolved, &fallback, recipient.clone(), incident, now);
@@ -123,6 +135,17 @@ impl Alerting {
         }
         if !copies.is_empty() {
             self.effects.push(Effect::Commit(Batch { notices: copies, ..Batch::default() }));
+        }
+    }
+
+    /// Remembers an incident that is over, for those who hear of it late.
+    pub(super) fn remember_end(&mut self, incident: &Incident) {
+        if self.lately.iter().any(|known| known.id == incident.id) {
+            return;
+        }
+        self.lately.push_back(incident.clone());
+        if self.lately.len() > LATELY {
+            self.lately.pop_front();
         }
     }
 

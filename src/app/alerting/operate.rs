@@ -127,9 +127,7 @@ impl Alerting {
         self.keep(&name);
         self.follow_up(&name, now);
         // A paused parent has no say.
-        for child in self.children.get(&name).cloned().unwrap_or_default() {
-            self.follow_up(&child, now);
-        }
+        self.follow_up_children(&name, now);
         Ok(true)
     }
 }

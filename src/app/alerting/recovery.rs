@@ -65,7 +65,12 @@ impl Alerting {
     /// An attempt is over. A run of the check is to tell whether it helped.
     pub fn recovered(&mut self, order: &Order, outcome: &Outcome, now: Moment) {
         let Some(subject) = self.subjects.get_mut(&order.check) else { return };
-        let Some(policy) = &subject.spec.recovery else { return };
+        let Some(policy) = &subject.spec.recovery else {
+            // A reload took it away meanwhile, and another may bring it back.
+            subject.state.recovery.running = false;
+            self.keep(&order.check);
+            return;
+        };
         if *outcome == Outcome::NeverStarted {
             plan::taken_back(&mut subject.state.recovery);
             self.keep(&order.check);
@@ -87,8 +92,10 @@ impl Alerting {
             return;
         }
         plan::judged(recovery, started);
-        if recovery.unjudged.is_some() {
-            // The run had begun before the attempt ended.
+        if let Some(ended) = recovery.unjudged {
+            // The run had begun before the attempt ended, or the clock was set back since: then
+            // the next one counts.
+            recovery.unjudged = Some(ended.min(now.wall));
             self.effects.push(Effect::Run { check: name.clone(), after: Duration::ZERO });
             return;
         }
@@ -111,9 +118,11 @@ impl Alerting {
     /// An attempt that was at work when the daemon ended was cut off with it.
     pub(super) fn end_cut_off_recovery(&mut self, name: &Name, now: Moment) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
-        let Some(policy) = &subject.spec.recovery else { return };
         if subject.state.recovery.running {
-            plan::ended(policy, &mut subject.state.recovery, now.wall);
+            match &subject.spec.recovery {
+                Some(policy) => plan::ended(policy, &mut subject.state.recovery, now.wall),
+                None => subject.state.recovery.running = false,
+            }
             if let Some(incident) = &mut subject.state.incident {
                 incident.note(now.wall, "recovery", "the end of the daemon cut the attempt off");
             }

@@ -9,6 +9,11 @@ impl Alerting {
     /// and then the state is still to be kept.
     pub(super) fn reconsider(&mut self, name: &Name, now: Moment) -> bool {
         self.move_gate(name, now);
+        self.suppress(name, now)
+    }
+
+    /// The same, with its parents as they were when they were last looked at.
+    pub(super) fn suppress(&mut self, name: &Name, now: Moment) -> bool {
         let because = self.suppression(name, now);
         let Some(incident) = self.incident_mut(name) else { return false };
         if incident.suppressed_by == because {

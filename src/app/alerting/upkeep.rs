@@ -46,12 +46,22 @@ impl Alerting {
         }
         self.remind_and_escalate(name, now);
         let recovery = self.recover(name, now);
-        let patience = self.gate_patience(name);
+        let patience = self.gate_patience(name, now);
         let agenda = self.agenda_wait(name, now);
         let Some(subject) = self.subjects.get_mut(name) else { return };
         let waits = [agenda, recovery].into_iter().flatten();
         let wakes = waits.map(|wait| now.mono.saturating_add(wait)).chain(patience);
         subject.wake = wakes.min().unwrap_or(Duration::MAX);
+    }
+
+    /// Does the same for all that stand on `name`.
+    pub(super) fn follow_up_children(&mut self, name: &Name, now: Moment) {
+        // It costs nothing after each run as long as they are well.
+        let children = self.children.get(name).into_iter().flatten();
+        let open = children.filter(|child| self.incident(child).is_some());
+        for child in open.cloned().collect::<Vec<Name>>() {
+            self.follow_up(&child, now);
+        }
     }
 
     fn remind_and_escalate(&mut self, name: &Name, now: Moment) {
@@ -186,6 +196,19 @@ impl Alerting {
     fn forget_channels(&mut self, now: Moment) {
         let known: &BTreeMap<Name, Vec<String>> = &self.rules.channels;
         self.refusing.retain(|channel, _| known.contains_key(channel));
+        let mut well: Vec<Name> = Vec::new();
+        for (channel, refusing) in &mut self.refusing {
+            let before = refusing.len();
+            refusing
+                .retain(|recipient, _| known.get(channel).is_some_and(|it| it.contains(recipient)));
+            if refusing.len() < before {
+                well.push(channel.clone());
+            }
+        }
+        for channel in well {
+            self.tell_trouble(&channel, now);
+        }
+        let known = &self.rules.channels;
         let gone: Vec<Name> = self
             .subjects
             .keys()

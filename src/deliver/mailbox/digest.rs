@@ -115,6 +115,7 @@ impl Mailbox {
         let mut newest: BTreeMap<String, Incident> = BTreeMap::new();
         // The fallback knows it all already if it was given each.
         let mut fell_back = true;
+        let mut stands_in = true;
         for seq in told {
             if self.queue.get(seq).is_some_and(|entry| entry.held() != Some(because)) {
                 self.queue.hold(seq, because, at);
@@ -122,6 +123,7 @@ impl Mailbox {
             let Some(entry) = self.queue.edit(seq) else { continue };
             entry.notice.digest = Some(id.clone());
             fell_back &= entry.notice.fell_back;
+            stands_in &= entry.notice.stands_in;
             for incident in &entry.notice.incidents {
                 newest.insert(incident.id.clone(), incident.clone());
             }
@@ -144,6 +146,7 @@ impl Mailbox {
         digest.held_because = Some(because);
         digest.group = group.clone();
         digest.fell_back = fell_back;
+        digest.stands_in = stands_in;
         let seq = self.queue.push(Entry::new(digest, at, at, None));
         self.queue.touch(seq);
         // Its slot may have been another's.

@@ -6,6 +6,7 @@ use crate::deliver::mailbox::{Changes, Next, mono};
 use crate::deliver::{Net, Outcome};
 use crate::model::{Name, Notice, NoticeState, What};
 use futures_util::FutureExt;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,11 +69,16 @@ impl Worker {
     /// Makes changes durable. What falls back is given away first, so that a crash in between
     /// repeats it; the other way round it would be lost.
     async fn keep(&self, channel: &Name, changes: Changes) {
-        if !changes.fallen.is_empty() {
-            self.ledger.fall_back(channel, changes.fallen).await;
+        let Changes { mut notices, fallen } = changes;
+        if !fallen.is_empty() {
+            let ids: HashSet<String> = fallen.iter().map(|notice| notice.id.clone()).collect();
+            if !self.ledger.fall_back(channel, fallen).await {
+                // The store keeps them as it knows them, so that the next start gives them away.
+                notices.retain(|notice| !ids.contains(&notice.id));
+            }
         }
-        if !changes.notices.is_empty() {
-            self.ledger.keep(changes.notices).await;
+        if !notices.is_empty() {
+            self.ledger.keep(notices).await;
         }
     }
 
@@ -154,4 +160,86 @@ impl Worker {
 fn is_awaited(changes: &Changes) -> bool {
     let of_a_digest = |notice: &Notice| notice.what == What::Digest || notice.digest.is_some();
     !changes.fallen.is_empty() || changes.notices.iter().any(of_a_digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Destination, Ledger, Outbox};
+    use crate::clock::Manual;
+    use crate::deliver::mailbox::Terms;
+    use crate::deliver::support::testing::{NOW, net};
+    use crate::deliver::{Channel, Net, Outcome};
+    use crate::model::{Incident, Message, Name, Notice, NoticeState, Status, What};
+    use async_trait::async_trait;
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+    use tokio::sync::Notify;
+
+    #[derive(Debug)]
+    struct Closed;
+
+    #[async_trait]
+    impl Channel for Closed {
+        async fn send(&self, _: &Net, _: &Message) -> Outcome {
+            Outcome::Rejected { why: "404".to_owned() }
+        }
+    }
+
+    /// A store whose daemon gives nothing to a fallback any more.
+    #[derive(Default)]
+    struct Stopping {
+        kept: Mutex<Vec<Notice>>,
+        told: Notify,
+    }
+
+    #[async_trait]
+    impl Ledger for Stopping {
+        async fn keep(&self, notices: Vec<Notice>) {
+            self.kept.lock().unwrap().extend(notices);
+        }
+
+        async fn fall_back(&self, _: &Name, _: Vec<Notice>) -> bool {
+            false
+        }
+
+        async fn trouble(&self, _: &Name, _: &str, _: Option<String>) {
+            self.told.notify_one();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_gave_to_the_fallback_stays_owed_for_the_next_start() {
+        let ledger = Arc::new(Stopping::default());
+        let outbox = Outbox::new(Arc::new(Manual::at(NOW)), net(), Arc::clone(&ledger) as _);
+        let hour = Duration::from_secs(3600);
+        let terms = Terms { count: 10, per: hour, cooldown: hour, fallback_after: Some(hour) };
+        let compose = |notice: &Notice, at| Message {
+            id: notice.id.clone(),
+            what: notice.what,
+            at,
+            daemon: "here".into(),
+            recipient: String::new(),
+            incidents: notice.incidents.clone(),
+            title: String::new(),
+            text: String::new(),
+            html: String::new(),
+        };
+        let chat = Destination {
+            name: "chat".into(),
+            channel: Arc::new(Closed),
+            terms,
+            timeout: hour,
+            compose: Box::new(compose),
+        };
+        let leftovers = outbox.open(vec![chat], &[], &HashMap::new());
+        outbox.close(leftovers).await;
+        let incident = Incident::new("1".to_owned(), "shop".into(), "http", Status::Down, NOW);
+        let (id, to) = ("n".to_owned(), String::new());
+        let notice = Notice::new(id, What::Opened, "chat".into(), to, vec![incident], NOW);
+        outbox.owe(vec![notice]);
+        ledger.told.notified().await;
+        let kept = ledger.kept.lock().unwrap();
+        assert!(kept.iter().all(|notice| notice.state == NoticeState::Pending), "{kept:?}");
+    }
 }
