@@ -279,6 +279,7 @@ fn build_channel(
     problems: &mut Problems,
 ) -> Option<PlannedChannel> {
     let kind = channel_kinds::find(raw.kind)?;
+    raw.table.set_templates(templates);
     let channel = (kind.parse)(&mut raw.table);
     raw.table.finish(problems);
     let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);

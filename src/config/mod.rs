@@ -16,4 +16,4 @@ pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
-pub use section::{Section, parse_duration};
+pub use section::{Loose, Section, parse_duration};

@@ -26,6 +26,20 @@ pub struct Section<'i> {
     asked: Vec<&'static str>,
     problems: Problems,
     base: PathBuf,
+    templates: Option<PathBuf>,
+}
+
+/// A key whose name only its reader knows.
+#[derive(Debug)]
+pub struct Loose {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub at: Place,
+    /// Where its value stands.
+    pub value_at: Place,
+    /// The value.
+    pub value: toml::Value,
 }
 
 impl<'i> Section<'i> {
@@ -65,6 +79,7 @@ impl<'i> Section<'i> {
             asked: Vec::new(),
             problems: Problems::default(),
             base: base.to_owned(),
+            templates: None,
         }
     }
 
@@ -87,6 +102,16 @@ impl<'i> Section<'i> {
     /// The folder that relative paths of this file are relative to.
     pub fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The folder of the templates, where one is known.
+    pub fn templates(&self) -> Option<&Path> {
+        self.templates.as_deref()
+    }
+
+    /// Says where the templates are, for a reader that looks into their folder.
+    pub fn set_templates(&mut self, folder: &Path) {
+        self.templates = Some(folder.to_owned());
     }
 
     /// The keys that a reader has asked for, present or not: what its documentation must name.
@@ -304,6 +329,23 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// Takes all keys that nobody has asked for, for a reader whose keys are data: it has to refuse
+    /// those that it does not know itself.
+    pub fn rest(&mut self) -> Vec<Loose> {
+        let (asked, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition(|(name, _)| self.asked.iter().any(|asked| asked == name.get_ref()));
+        self.entries = asked;
+        rest.into_iter()
+            .filter_map(|(name, value)| {
+                let key = name.get_ref().clone();
+                let (at, value_at) = (self.at(&name, name.span()), self.at(&name, value.span()));
+                let value = self.convert(&key, value)?;
+                Some(Loose { key, at, value_at, value })
+            })
+            .collect()
+    }
+
     /// Moves the problems of a sub-table here, its unknown keys included.
     pub fn finish_child(&mut self, child: Self) {
         child.finish(&mut self.problems);
@@ -356,7 +398,7 @@ impl<'i> Section<'i> {
 
     fn convert<T: DeserializeOwned>(
         &mut self,
-        key: &'static str,
+        key: &str,
         value: Spanned<DeValue<'i>>,
     ) -> Option<T> {
         let span = value.span();

@@ -5,6 +5,7 @@ mod backoff;
 pub mod kinds;
 pub mod mailbox;
 pub mod outbox;
+pub mod presets;
 pub mod support;
 
 use crate::clock::Clock;

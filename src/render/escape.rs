@@ -177,7 +177,7 @@ fn html_link(address: &str, label: &str) -> String {
 }
 
 /// The address in a form that no link syntax misreads, if it is one for a browser.
-fn safe_address(target: &str) -> Option<String> {
+pub(super) fn safe_address(target: &str) -> Option<String> {
     let url = url::Url::parse(target).ok()?;
     let encoded =
         |url: url::Url| url.as_str().replace('|', "%7C").replace('(', "%28").replace(')', "%29");

@@ -8,6 +8,7 @@ mod headline;
 mod incident;
 mod letter;
 mod plain;
+pub mod preset;
 pub mod sample;
 mod words;
 
@@ -137,31 +138,35 @@ impl Renderer {
     }
 
     fn error(&self, error: &Error) -> RenderError {
-        let mut message = match error.detail() {
-            Some(detail) => detail.to_owned(),
-            None => error.kind().to_string(),
-        };
-        let place = error.template_source().zip(error.range());
-        let quoted =
-            place.and_then(|(source, range)| source.get(range)).map(|text| short(text, 80));
-        match (error.kind(), quoted) {
-            (ErrorKind::UndefinedError, Some(quoted)) => {
-                let quoted = quoted.trim_start_matches('.');
-                message = format!(
-                    "`{quoted}` is not defined (a name that is not always there needs \
-                     `|default(\"\")`)"
-                );
-            }
-            (ErrorKind::UnknownBlock, _) => {
-                message += "; a template has the blocks `title`, `text` and, for email, `html`";
-            }
-            (_, Some(quoted)) if !message.contains(&quoted) => {
-                message += &format!(", at `{quoted}`");
-            }
-            _ => {}
-        }
-        RenderError { name: self.name.clone(), line: error.line(), message }
+        template_error(&self.name, error)
     }
+}
+
+/// What went wrong, with the place in the template `name` and the words that stand there.
+fn template_error(name: &str, error: &Error) -> RenderError {
+    let mut message = match error.detail() {
+        Some(detail) => detail.to_owned(),
+        None => error.kind().to_string(),
+    };
+    let place = error.template_source().zip(error.range());
+    let quoted = place.and_then(|(source, range)| source.get(range)).map(|text| short(text, 80));
+    match (error.kind(), quoted) {
+        (ErrorKind::UndefinedError, Some(quoted)) => {
+            let quoted = quoted.trim_start_matches('.');
+            message = format!(
+                "`{quoted}` is not defined (a name that is not always there needs \
+                 `|default(\"\")`)"
+            );
+        }
+        (ErrorKind::UnknownBlock, _) => {
+            message += "; a template has the blocks `title`, `text` and, for email, `html`";
+        }
+        (_, Some(quoted)) if !message.contains(&quoted) => {
+            message += &format!(", at `{quoted}`");
+        }
+        _ => {}
+    }
+    RenderError { name: name.to_owned(), line: error.line(), message }
 }
 
 /// The message that tells `notice` in the words of `rendered`.

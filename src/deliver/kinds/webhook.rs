@@ -1,3 +1,5 @@
+mod service;
+
 use crate::config::Section;
 use crate::deliver::support::{SecretUrl, Veil, classify, exchange, required_url};
 use crate::deliver::{Channel, ChannelKind, Net, Outcome};
@@ -24,6 +26,7 @@ pub const KIND: ChannelKind = ChannelKind {
         OptionDoc::new("method", "string", "\"POST\"", "POST, PUT or PATCH"),
         OptionDoc::new("headers", "table", "{}", "headers to send along, such as an API key"),
         OptionDoc::new("secret", "secret", "", "signs each message: X-Watchbell-Signature"),
+        OptionDoc::new("preset", "string", "", "a service by name, which has options of its own"),
     ],
     example: r#"[[channel]]
 name = "pager"
@@ -48,13 +51,12 @@ struct Webhook {
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
+    if section.has("preset") {
+        return service::parse(section);
+    }
+    section.optional::<String>("preset");
     let url = required_url(section, "url").map(SecretUrl::new);
-    let method = section.built("method", |name: String| match &*name.to_ascii_uppercase() {
-        "POST" => Ok(Method::POST),
-        "PUT" => Ok(Method::PUT),
-        "PATCH" => Ok(Method::PATCH),
-        _ => Err(format!("`{name}` does not carry a body (use POST, PUT or PATCH)")),
-    });
+    let method = section.built("method", |name: String| read_method(&name));
     let place = section.place_of("headers");
     let raw_headers: BTreeMap<String, Secret> = section.or("headers", BTreeMap::new());
     let headers = match read_headers(&raw_headers) {
@@ -65,12 +67,19 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         }
     };
     let secret = section.secret("secret");
-    // Without its template the service would refuse each alert.
-    section.not_there_yet("preset", "presets are not there yet: leave it out for the JSON body");
     let url = url?;
     let secrets = url.secrets().chain(raw_headers.into_values()).chain(secret.clone());
     let veil = Veil::over(secrets);
     Some(Box::new(Webhook { url, method: method.unwrap_or(Method::POST), headers, secret, veil }))
+}
+
+fn read_method(name: &str) -> Result<Method, String> {
+    match &*name.to_ascii_uppercase() {
+        "POST" => Ok(Method::POST),
+        "PUT" => Ok(Method::PUT),
+        "PATCH" => Ok(Method::PATCH),
+        _ => Err(format!("`{name}` does not carry a body (use POST, PUT or PATCH)")),
+    }
 }
 
 fn read_headers(raw: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
@@ -311,7 +320,7 @@ mod tests {
             "url = \"https://x.example\"\nmethod = \"GET\"",
             "url = \"https://x.example\"\nheaders = { \"a b\" = \"c\" }",
             "url = \"https://x.example\"\nheaders = { a = \"b\\nc\" }",
-            "url = \"ftp://x.example\"\npreset = \"ntfy\"",
+            "url = \"ftp://x.example\"",
         ]
         .map(|text| read(&KIND, text).1);
         insta::assert_snapshot!(problems.join("\n"), @r"
@@ -320,7 +329,6 @@ mod tests {
         daemon.toml:2:11: headers: `a b` is not the name of a header
         daemon.toml:2:11: headers: the value of `a` has characters that no header may have
         daemon.toml:1:7: url: `ftp://` is not supported here (use https:// or http://)
-        daemon.toml:2:10: preset: presets are not there yet: leave it out for the JSON body
         ");
     }
 }
