@@ -164,7 +164,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let channels = rules.channels.len();
     let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
     let past = (&saved.notices, &core.suppressed());
-    let leftovers = outbox.open(mail::destinations(&mut plan), past.0, past.1);
+    let leftovers = outbox.open(mail::destinations(&mut plan, &store), past.0, past.1);
     outbox.close(leftovers).await;
 
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
@@ -328,7 +328,8 @@ impl Running {
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
-        let leftovers = self.outbox.open(mail::destinations(&mut plan), &past, &HashMap::new());
+        let destinations = mail::destinations(&mut plan, &self.store);
+        let leftovers = self.outbox.open(destinations, &past, &HashMap::new());
         let (done, answer) = oneshot::channel();
         let event = Event::Reload { tasks: tasks.values().cloned().collect(), rules, done };
         if self.events.send(event).await.is_ok() {

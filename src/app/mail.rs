@@ -2,20 +2,22 @@
 //! of a plan.
 
 use super::alerting::Rules;
+use super::history::{self, History, Kept};
 use super::ledger::AppLedger;
 use super::monitor::Event;
 use super::plan::{Plan, PlannedChannel};
 use crate::clock::Clock;
 use crate::deliver::Net;
 use crate::deliver::outbox::{Destination, Outbox};
-use crate::model::{Name, Notice, Timestamp};
+use crate::model::{Message, Name, Notice, Timestamp};
 use crate::record::Store;
 use crate::record::writer::{self, Writer};
-use crate::render::{self, Letter, Renderer};
+use crate::render::{self, Background, Letter, Past, Renderer};
 use chrono_tz::Tz;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use url::Url;
 
 /// Starts the writer and the outbox, which need each other: the writer announces the notices that
 /// it has written, and the outbox has written what becomes of them.
@@ -59,21 +61,55 @@ pub fn rules(plan: &Plan) -> Rules {
     }
 }
 
-/// The channels of `plan`, which has none then.
-pub fn destinations(plan: &mut Plan) -> Vec<Destination> {
-    let (daemon, zone) = (plan.name.clone(), plan.time_zone);
-    let channels = plan.channels.drain(..);
-    channels.map(|channel| destination(channel, daemon.clone(), zone)).collect()
+/// What every message of a daemon bears.
+#[derive(Clone, Debug)]
+pub struct Letterhead {
+    /// The name of the daemon.
+    pub daemon: Name,
+    /// The zone of times.
+    pub zone: Tz,
+    /// Where people reach the daemon's pages.
+    pub pages: Option<Url>,
 }
 
-fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
+impl Letterhead {
+    /// That of the daemon that `plan` describes.
+    pub fn of(plan: &Plan) -> Self {
+        let pages = plan.public_url.clone();
+        Self { daemon: plan.name.clone(), zone: plan.time_zone, pages }
+    }
+}
+
+/// The channels of `plan`, which has none then. Their messages tell of the past that `store` knows.
+pub fn destinations(plan: &mut Plan, store: &Arc<dyn Store>) -> Vec<Destination> {
+    let head = Letterhead::of(plan);
+    let history: Arc<dyn History> = Arc::new(Kept(Arc::clone(store)));
+    let channels = plan.channels.drain(..);
+    channels.map(|channel| destination(channel, head.clone(), Arc::clone(&history))).collect()
+}
+
+fn destination(
+    planned: PlannedChannel,
+    head: Letterhead,
+    history: Arc<dyn History>,
+) -> Destination {
     let renderer = planned.renderer;
+    let desk = Arc::new((renderer, head, history));
+    // The wait is a part of the try, which must have time left for the channel itself.
+    let patience = history::PATIENCE.min(planned.timeout / 4);
     Destination {
         name: planned.name,
         channel: planned.channel,
         terms: planned.terms,
         timeout: planned.timeout,
-        compose: Box::new(move |notice, now| compose(&renderer, notice, &daemon, zone, now)),
+        compose: Box::new(move |notice, now| {
+            let desk = Arc::clone(&desk);
+            Box::pin(async move {
+                let (renderer, head, history) = &*desk;
+                let past = history::for_notice(&**history, notice, patience).await;
+                compose(renderer, notice, head, past.as_ref(), now)
+            })
+        }),
     }
 }
 
@@ -81,14 +117,15 @@ fn destination(planned: PlannedChannel, daemon: Name, zone: Tz) -> Destination {
 pub fn compose(
     renderer: &Renderer,
     notice: &Notice,
-    daemon: &Name,
-    zone: Tz,
+    head: &Letterhead,
+    past: Option<&Past>,
     now: Timestamp,
-) -> crate::model::Message {
-    let rendered = renderer.render(&Letter::of(notice, daemon, zone, now));
+) -> Message {
+    let background = Background { pages: head.pages.as_ref(), past };
+    let rendered = renderer.render(&Letter::of(notice, &head.daemon, head.zone, now, background));
     if let Some(why) = &rendered.fell_back {
         let channel = &notice.channel;
         tracing::error!(%channel, %why, "the template failed; a plain text goes in its place");
     }
-    render::message(notice, daemon, rendered)
+    render::message(notice, &head.daemon, rendered)
 }

@@ -4,6 +4,7 @@ pub mod alerting;
 mod control;
 mod daemon;
 mod gauges;
+mod history;
 mod housekeeping;
 mod jobs;
 mod ledger;
@@ -14,7 +15,7 @@ mod plan_recover;
 mod task;
 
 pub use daemon::{RunError, Running, start};
-pub use mail::compose;
+pub use mail::{Letterhead, compose};
 pub use task::CheckTask;
 
 /// Chooses the one crypto provider of the process. Call it first; a second call changes nothing.

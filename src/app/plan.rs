@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// All that the configuration says, ready to run.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub name: Name,
     /// The zone of times in alerts.
     pub time_zone: Tz,
+    /// Where people reach the daemon's pages, for links in alerts.
+    pub public_url: Option<Url>,
     /// Checks that may run at the same time.
     pub max_in_flight: usize,
     /// Where history is kept, and how long.
@@ -105,6 +108,8 @@ pub struct PlannedCheck {
 pub struct PlannedChannel {
     /// Its name.
     pub name: Name,
+    /// Its kind.
+    pub kind: &'static ChannelKind,
     /// What delivers.
     pub channel: Arc<dyn Channel>,
     /// What puts notices into words.
@@ -188,6 +193,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     Some(Plan {
         name: settings.name,
         time_zone: zone,
+        public_url: settings.public_url,
         max_in_flight: settings.max_in_flight,
         history: settings.history,
         api,
@@ -260,6 +266,7 @@ fn console(problems: &mut Problems) -> Option<PlannedChannel> {
     let renderer = Renderer::compile(kind.name, kind.template, kind.format).ok()?;
     Some(PlannedChannel {
         name: "console".into(),
+        kind,
         channel: channel.into(),
         renderer: Arc::new(renderer),
         terms: Terms {
@@ -285,6 +292,7 @@ fn build_channel(
     let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);
     Some(PlannedChannel {
         name: raw.name?,
+        kind,
         channel: channel?.into(),
         renderer: Arc::new(renderer?),
         terms: Terms {

@@ -11,6 +11,7 @@ mod notify;
 mod output;
 mod pause;
 mod remote;
+mod render;
 mod run;
 mod silence;
 mod snooze;
@@ -103,6 +104,8 @@ enum Command {
     /// Try a channel out
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// Show what a channel's messages look like, without sending any
+    Render(render::RenderArgs),
     /// List the kinds of checks and channels, or show all about one
     Kinds(kinds::KindsArgs),
 }
@@ -162,6 +165,7 @@ pub fn main() -> ExitCode {
         Command::History(args) => history::run(&args),
         Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
+        Command::Render(args) => render::run(&args),
         Command::Kinds(args) => kinds::run(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {

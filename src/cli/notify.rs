@@ -1,10 +1,9 @@
 use super::{ConfigArgs, Exit, output, runtime, unknown};
-use crate::app::compose;
 use crate::app::plan::PlannedChannel;
+use crate::app::{Letterhead, compose};
 use crate::clock::{Clock, System};
 use crate::deliver::{Net, Outcome};
-use crate::model::{Name, Notice, What};
-use chrono_tz::Tz;
+use crate::model::{Notice, What};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::sync::Arc;
@@ -35,7 +34,7 @@ pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
         let all = format!("there is: {}", names.join(", "));
         return Err(unknown("channel", &args.channel, names, &all));
     };
-    let answers = runtime()?.block_on(test(channel, &plan.name, plan.time_zone))?;
+    let answers = runtime()?.block_on(test(channel, &Letterhead::of(&plan)))?;
     let accepted = answers.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
     if args.json {
         let list: Vec<_> = answers
@@ -61,8 +60,7 @@ pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
 
 async fn test(
     planned: &PlannedChannel,
-    daemon: &Name,
-    zone: Tz,
+    head: &Letterhead,
 ) -> anyhow::Result<Vec<(String, Outcome)>> {
     let clock: Arc<dyn Clock> = Arc::new(System::start());
     let net = Net::new(Arc::clone(&clock))?;
@@ -71,7 +69,7 @@ async fn test(
         let now = clock.wall();
         let (id, channel) = (ulid::Ulid::new().to_string(), planned.name.clone());
         let notice = Notice::new(id, What::Test, channel, recipient.clone(), Vec::new(), now);
-        let message = compose(&planned.renderer, &notice, daemon, zone, now);
+        let message = compose(&planned.renderer, &notice, head, None, now);
         let sending = planned.channel.send(&net, &message);
         let outcome = match tokio::time::timeout(planned.timeout, sending).await {
             Ok(outcome) => outcome,

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// What `daemon.toml` says, less the channels' own tables, which their kinds read.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Settings<'i> {
     pub name: Name,
     /// The zone of cron lines that name none.
     pub time_zone: Tz,
+    /// Where people reach the daemon's pages, for links in alerts; none where they cannot.
+    pub public_url: Option<Url>,
     /// The folder of check files.
     pub checks: PathBuf,
     /// The folder of templates that replace those that ship; it may be absent.
@@ -144,6 +147,7 @@ pub fn read_settings<'i>(
     let mut settings = Settings {
         name: Arc::from("watchbell"),
         time_zone: Tz::UTC,
+        public_url: None,
         checks: base.join("checks.d"),
         templates: base.join("alert-templates"),
         max_in_flight: 1000,
@@ -204,6 +208,7 @@ fn read_daemon(table: &mut Section<'_>, settings: &mut Settings<'_>) {
     if let Some(zone) = table.built("time_zone", |name: String| parse_zone(&name)) {
         settings.time_zone = zone;
     }
+    settings.public_url = table.url("public_url", &["https", "http"]);
     if let Some(checks) = table.path("checks") {
         settings.checks = checks;
     }

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Section;
 use crate::model::{Format, Message, OptionDoc};
 use async_trait::async_trait;
+use serde::Serialize;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,34 @@ pub trait Channel: Send + Sync + Debug {
         vec![String::new()]
     }
 
+    /// What [`Channel::send`] hands over for `message`, made by the same code, without sending it.
+    ///
+    /// # Errors
+    /// Why nothing can be made of the message, in words.
+    fn preview(&self, message: &Message) -> Result<Preview, String>;
+
     /// Hands over one message. The outbox bounds the time, and decides what an outcome means.
     async fn send(&self, net: &Net, message: &Message) -> Outcome;
+}
+
+/// What a channel hands over for a message, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// What it is, such as `application/json`.
+    pub content_type: String,
+    /// The text itself.
+    pub body: String,
+}
+
+impl Preview {
+    /// A body in JSON.
+    ///
+    /// # Errors
+    /// If `value` cannot be written as JSON.
+    pub fn json(value: &impl Serialize) -> Result<Self, String> {
+        let body = serde_json::to_string(value).map_err(|error| error.to_string())?;
+        Ok(Self { content_type: "application/json".to_owned(), body })
+    }
 }
 
 /// What a channel said to a message.

@@ -8,6 +8,7 @@ use super::{Channel, Net};
 use crate::clock::Clock;
 use crate::model::{HeldBecause, Message, Name, Notice, NoticeState, Timestamp};
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,8 +39,10 @@ pub trait Ledger: Send + Sync {
     async fn trouble(&self, channel: &Name, recipient: &str, trouble: Option<String>);
 }
 
-/// Puts a notice into a channel's words, as of a time.
-pub type Compose = Box<dyn Fn(&Notice, Timestamp) -> Message + Send + Sync>;
+/// Puts a notice into a channel's words, as of a time. It may ask history first, but not for long:
+/// its time counts as the channel's.
+pub type Compose =
+    Box<dyn for<'a> Fn(&'a Notice, Timestamp) -> BoxFuture<'a, Message> + Send + Sync>;
 
 /// A configured channel.
 pub struct Destination {

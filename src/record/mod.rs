@@ -19,6 +19,7 @@ use crate::model::{
     CheckState, Incident, Name, Notice, NoticeState, RunResult, Silence, Timestamp,
 };
 use async_trait::async_trait;
+use cursor::{Cursor, List};
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -150,6 +151,14 @@ pub struct Page {
     pub limit: u32,
     /// Where the piece before ended, as that answer's `next` said.
     pub cursor: Option<String>,
+}
+
+impl Page {
+    /// The first piece of a check's results from before `at`.
+    pub fn of_results_before(at: Timestamp, limit: u32) -> Self {
+        let cursor = Cursor { at, id: String::new() };
+        Self { limit, cursor: Some(cursor.encode(List::Results)) }
+    }
 }
 
 /// A piece of a list.

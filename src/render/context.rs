@@ -41,6 +41,8 @@ pub struct Context {
     pub counts: Counts,
     /// What a digest stands for; none where it is not known.
     pub held: Option<HeldContext>,
+    /// The address of the page with all checks; none unless `public_url` is set.
+    pub page: Option<String>,
 }
 
 /// How many incidents a message is about.
@@ -100,6 +102,7 @@ impl Context {
                 notices: held.notices,
                 because: words::because(held.because),
             }),
+            page: letter.background.pages.map(ToString::to_string),
         }
     }
 }

@@ -1,6 +1,8 @@
 use super::escape::{clean, short};
 use super::headline;
 use super::letter::Letter;
+use super::links::{self, LinkContext};
+use super::past::{self, PreviousContext};
 use super::words::{self, Tone};
 use crate::model::{Acknowledgement, Incident, Labels, Severity, Status, TimelineEntry, Timestamp};
 use crate::model::{Name, What};
@@ -99,6 +101,21 @@ pub struct IncidentContext {
     pub resolved: Option<String>,
     /// How long it lasted, or has lasted by now: `4m 10s`.
     pub duration: String,
+    /// What the check saw last, such as the status and the first of the body, without what the
+    /// reasons say already; none where history holds nothing of it.
+    pub seen: Option<String>,
+    /// The latest results as a line of signs, the oldest first: a block by how long the run took
+    /// (`▃` is as long as usual), `✕` for down, `!` for degraded, `?` for unknown; none where
+    /// history has less than two.
+    pub sparkline: Option<String>,
+    /// How the check was before; none where history does not reach back.
+    pub previous: Option<PreviousContext>,
+    /// The address of the incident's page; none unless `public_url` is set.
+    pub incident_page: Option<String>,
+    /// The address of the check's page; none unless `public_url` is set.
+    pub check_page: Option<String>,
+    /// Where to read on: the runbook and these pages, as far as there are any.
+    pub links: Vec<LinkContext>,
     /// What happened, the oldest first.
     pub timeline: Vec<TimelineContext>,
 }
@@ -136,6 +153,11 @@ impl IncidentContext {
         tried.retain(|attempt| attempt.detail != headline.gist);
         let snoozed_until =
             incident.snoozed_until.filter(|until| incident.resolved_at.is_none() && *until > now);
+        let runbook = incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS));
+        let pages = letter.background.pages;
+        let incident_page = pages.and_then(|root| links::incident(root, incident));
+        let check_page = pages.and_then(|root| links::check(root, incident));
+        let past = letter.background.past.filter(|_| !among_others);
         Self {
             id: clean(&incident.id, NAME),
             check: clean(&incident.check, NAME),
@@ -152,7 +174,13 @@ impl IncidentContext {
             reasons,
             gist: headline.gist,
             labels: bounded_labels(&incident.labels),
-            runbook: incident.runbook.as_deref().map(|runbook| clean(runbook, ADDRESS)),
+            links: links::all(&runbook, &incident_page, &check_page),
+            runbook,
+            incident_page,
+            check_page,
+            seen: past.and_then(|past| past::seen(past, incident)),
+            sparkline: past.and_then(|past| past::sparkline(&past.results)),
+            previous: past.and_then(|past| PreviousContext::of(past, incident, zone)),
             acknowledged: taken.as_ref().map(|taken| taken.by.clone()),
             acknowledged_note: taken.and_then(|taken| taken.note),
             snoozed_until,

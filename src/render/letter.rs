@@ -1,5 +1,7 @@
+use super::past::Past;
 use crate::model::{HeldBecause, Incident, Notice, Timestamp, What};
 use chrono_tz::Tz;
+use url::Url;
 
 /// All that a message is made from.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +20,17 @@ pub struct Letter<'a> {
     pub incidents: &'a [Incident],
     /// What a digest stands for.
     pub held: Option<Held>,
+    /// What it refers to.
+    pub background: Background<'a>,
+}
+
+/// What a message refers to beside its incidents.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Background<'a> {
+    /// Where people reach the daemon's pages; without it a message has no links to them.
+    pub pages: Option<&'a Url>,
+    /// What history says of the check that a message is about; none in a message about many.
+    pub past: Option<&'a Past>,
 }
 
 /// The notices that come together as one digest.
@@ -31,7 +44,13 @@ pub struct Held {
 
 impl<'a> Letter<'a> {
     /// The letter that tells `notice`.
-    pub fn of(notice: &'a Notice, daemon: &'a str, zone: Tz, now: Timestamp) -> Self {
+    pub fn of(
+        notice: &'a Notice,
+        daemon: &'a str,
+        zone: Tz,
+        now: Timestamp,
+        background: Background<'a>,
+    ) -> Self {
         Self {
             what: notice.what,
             at: notice.at,
@@ -43,6 +62,7 @@ impl<'a> Letter<'a> {
                 .held_because
                 .filter(|_| notice.what == What::Digest)
                 .map(|because| Held { notices: notice.incidents.len(), because }),
+            background,
         }
     }
 }

@@ -7,6 +7,8 @@ mod fit;
 mod headline;
 mod incident;
 mod letter;
+mod links;
+mod past;
 mod plain;
 pub mod preset;
 pub mod sample;
@@ -19,7 +21,9 @@ pub use incident::{
     IncidentContext, TimelineContext, bounded_acknowledgement, bounded_dependents, bounded_labels,
     bounded_reasons, bounded_tried,
 };
-pub use letter::{Held, Letter};
+pub use letter::{Background, Held, Letter};
+pub use links::LinkContext;
+pub use past::{DAY, LATEST, Past, PreviousContext, WEEK, tells_of_past};
 pub use words::Tone;
 
 use crate::model::{Format, Message, Name, Notice, What};

@@ -2,6 +2,7 @@ use super::{Held, Letter, Rendered, Renderer, length, sample};
 use crate::model::{Format, HeldBecause, Incident, TimelineEntry, Timestamp, What};
 
 mod alerting;
+mod docs;
 
 const SLACK: &str = include_str!("../../alert-templates/slack.jinja");
 const DISCORD: &str = include_str!("../../alert-templates/discord.jinja");
@@ -25,7 +26,16 @@ fn letter(what: What, incidents: &[Incident]) -> Letter<'_> {
     let now = Timestamp::from_millis(1_772_356_812_000);
     let held =
         (what == What::Digest).then_some(Held { notices: 4, because: HeldBecause::RateLimit });
-    Letter { what, at: now, now, daemon: "prod", zone: chrono_tz::UTC, incidents, held }
+    Letter {
+        what,
+        at: now,
+        now,
+        daemon: "prod",
+        zone: chrono_tz::UTC,
+        incidents,
+        held,
+        background: Default::default(),
+    }
 }
 
 fn rendered(source: &str, format: Format, what: What, incidents: &[Incident]) -> Rendered {
@@ -183,6 +193,7 @@ fn email_messages() {
 
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1
+
     Runbook: https://wiki.example/shop-api
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
@@ -205,6 +216,7 @@ fn email_messages() {
 
     Since 2026-03-01 09:15:02 UTC
     critical · http · team=shop · tier=1
+
     Runbook: https://wiki.example/shop-api
 
     watchbell · prod · 2026-03-01 09:20:12 UTC

@@ -26,6 +26,7 @@ mod limits;
 mod load;
 mod names;
 mod operate;
+mod others_accept_what_is_sent;
 mod plugins;
 mod readme;
 mod reload_stop;

@@ -1,5 +1,5 @@
 use crate::config::Section;
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message};
 use crate::render::Tone;
 use async_trait::async_trait;
@@ -34,6 +34,10 @@ fn parse(_section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
 
 #[async_trait]
 impl Channel for Console {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Ok(Preview { content_type: "text/plain".to_owned(), body: printed(message) })
+    }
+
     async fn send(&self, _net: &Net, message: &Message) -> Outcome {
         let text = printed(message);
         let busy = Arc::clone(&self.busy);

@@ -1,6 +1,6 @@
 use crate::config::Section;
 use crate::deliver::support::{Answer, SecretUrl, Veil, classify, exchange, required_url};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc};
 use crate::render::{Tone, clean, fit};
 use async_trait::async_trait;
@@ -57,6 +57,10 @@ fn waiting(mut url: Url) -> Url {
 
 #[async_trait]
 impl Channel for Discord {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Preview::json(&body(message))
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         let request = net.http.post(self.url.expose().clone()).json(&body(message));
         match exchange(net, request, &self.veil).await {

@@ -1,12 +1,13 @@
 use crate::config::Section;
 use crate::deliver::support::{Kept, Relay, Security, Veil, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Secret, What};
 use crate::render::clean;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lettre::Address;
+use lettre::address::Envelope;
 use lettre::error::Error as MailError;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
@@ -161,22 +162,31 @@ impl Channel for Email {
         self.to.iter().map(|mailbox| mailbox.email.to_string()).collect()
     }
 
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        let (_, body) = self.written(message)?;
+        Ok(Preview { content_type: "message/rfc822".to_owned(), body })
+    }
+
     async fn send(&self, _net: &Net, message: &Message) -> Outcome {
-        let Some(to) = self.recipient(&message.recipient) else {
-            let why = format!("`{}` is not an address", clean(&message.recipient, 200));
-            return Outcome::Rejected { why };
-        };
-        match self.mail(message, to) {
-            Ok(mail) => {
-                let text = String::from_utf8_lossy(&mail.formatted()).into_owned();
-                self.relay.send(mail.envelope(), &text).await
-            }
-            Err(error) => Outcome::Rejected { why: format!("cannot make a mail of it: {error}") },
+        match self.written(message) {
+            Ok((envelope, text)) => self.relay.send(&envelope, &text).await,
+            Err(why) => Outcome::Rejected { why },
         }
     }
 }
 
 impl Email {
+    /// The mail that tells `message`, and for whom it is.
+    fn written(&self, message: &Message) -> Result<(Envelope, String), String> {
+        let Some(to) = self.recipient(&message.recipient) else {
+            return Err(format!("`{}` is not an address", clean(&message.recipient, 200)));
+        };
+        let mail = self.mail(message, to);
+        let mail = mail.map_err(|error| format!("cannot make a mail of it: {error}"))?;
+        let text = String::from_utf8_lossy(&mail.formatted()).into_owned();
+        Ok((mail.envelope().clone(), text))
+    }
+
     /// The mailbox of an address: with its name if it is still listed. A notice that is still owed
     /// to an address that no longer is, goes there all the same.
     fn recipient(&self, address: &str) -> Option<Mailbox> {
@@ -188,27 +198,36 @@ impl Email {
         Some(listed.unwrap_or_else(|| Mailbox::new(None, address)))
     }
 
-    /// The mail that tells `message`. Its Message-ID is the same on each try, and all mails about
-    /// one incident refer to the same id, so that they stand together as one thread.
+    /// The mail itself. Its Message-ID is the same on each try. That of an opening is made from the
+    /// incident, so that all later mails about it can answer to it, and stand with it as one thread.
     fn mail(&self, message: &Message, to: Mailbox) -> Result<lettre::Message, MailError> {
         let domain = self.from.email.domain();
         let owed = Duration::from_millis(u64::try_from(message.at.as_millis()).unwrap_or(0));
-        let id = format!("<{}.{}@{domain}>", message.id, tag(&to.email));
+        let tag = tag(&to.email);
+        let opening = match &message.incidents[..] {
+            [incident] => Some(format!("<incident.{}.{tag}@{domain}>", incident.id)),
+            _ => None,
+        };
+        let id = match &opening {
+            Some(opening) if message.what == What::Opened => opening.clone(),
+            _ => format!("<{}.{tag}@{domain}>", message.id),
+        };
+        let daemon = clean(&message.daemon, 100);
+        let list = format!("Watchbell {daemon} <{}.watchbell.{domain}>", list_name(&daemon));
         let mut builder = lettre::Message::builder()
             .from(self.from.clone())
             .to(to)
             .subject(clean(&message.title, SUBJECT))
             .date(SystemTime::UNIX_EPOCH + owed)
             .message_id(Some(id))
+            .raw_header(header("List-Id", &list))
             .raw_header(header("Auto-Submitted", "auto-generated"))
             .raw_header(header("X-Auto-Response-Suppress", "All"))
             .raw_header(header("X-Watchbell-Notice", &message.id));
-        if let [incident] = &message.incidents[..] {
-            let thread = format!("<incident.{}@{domain}>", incident.id);
-            if message.what != What::Opened {
-                builder = builder.in_reply_to(thread.clone());
-            }
-            builder = builder.references(thread);
+        if let Some(opening) = opening
+            && message.what != What::Opened
+        {
+            builder = builder.in_reply_to(opening.clone()).references(opening);
         }
         let text = if message.text.is_empty() { &message.title } else { &message.text };
         if message.html.is_empty() {
@@ -217,6 +236,12 @@ impl Email {
         let html = message.html.clone();
         builder.multipart(MultiPart::alternative_plain_html(text.clone(), html))
     }
+}
+
+/// The name of a daemon as a part of a list's id (RFC 2919), which knows letters, digits and signs.
+fn list_name(daemon: &str) -> String {
+    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
+    daemon.chars().map(sign).collect()
 }
 
 /// A short tag that tells the recipients of one notice apart.

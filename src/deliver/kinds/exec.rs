@@ -1,7 +1,7 @@
 use super::webhook::Body;
 use crate::config::Section;
 use crate::deliver::support::Veil;
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc};
 use crate::process::{self, Call, Leftovers, Program};
 use async_trait::async_trait;
@@ -42,10 +42,14 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
 
 #[async_trait]
 impl Channel for Exec {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Preview::json(&Body::of(message))
+    }
+
     async fn send(&self, _net: &Net, message: &Message) -> Outcome {
-        let body = match serde_json::to_vec(&Body::of(message)) {
-            Ok(body) => body,
-            Err(error) => return Outcome::Rejected { why: error.to_string() },
+        let body = match self.preview(message) {
+            Ok(preview) => preview.body.into_bytes(),
+            Err(why) => return Outcome::Rejected { why },
         };
         let call = Call {
             stdin: &body,

@@ -1,6 +1,6 @@
 use crate::config::Section;
 use crate::deliver::support::{Answer, SecretUrl, Veil, classify, exchange};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Secret};
 use crate::render::{Tone, fit, split};
 use async_trait::async_trait;
@@ -95,16 +95,19 @@ const API: &str = "https://slack.com/api";
 
 #[async_trait]
 impl Channel for Slack {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Preview::json(&self.payload(message))
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
-        let mut body = body(message);
         let request = match &self.target {
             Target::Webhook(url) => net.http.post(url.expose().clone()),
-            Target::Bot { token, channel, post_message } => {
-                body["channel"] = json!(channel);
+            Target::Bot { token, post_message, .. } => {
                 net.http.post(post_message.clone()).bearer_auth(token.expose())
             }
         };
-        let answer = match exchange(net, request.json(&body), &self.veil).await {
+        let request = request.json(&self.payload(message));
+        let answer = match exchange(net, request, &self.veil).await {
             Ok(answer) => answer,
             Err(outcome) => return outcome,
         };
@@ -112,6 +115,17 @@ impl Channel for Slack {
             Target::Bot { .. } if answer.status.is_success() => judge(&answer, &self.veil),
             _ => classify(&answer, &self.veil),
         }
+    }
+}
+
+impl Slack {
+    /// The whole body: a bot also says where the message goes.
+    fn payload(&self, message: &Message) -> Json {
+        let mut body = body(message);
+        if let Target::Bot { channel, .. } = &self.target {
+            body["channel"] = json!(channel);
+        }
+        body
     }
 }
 

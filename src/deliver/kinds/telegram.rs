@@ -1,6 +1,6 @@
 use crate::config::Section;
 use crate::deliver::support::{Answer, Veil, classify, exchange, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Secret};
 use crate::render::{fit, length};
 use async_trait::async_trait;
@@ -125,9 +125,13 @@ impl<'de> Deserialize<'de> for Chat {
 
 #[async_trait]
 impl Channel for Telegram {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Preview::json(&self.formatted(html(message)))
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         let html = html(message);
-        let outcome = self.post(net, &self.payload(html.clone()).parse_mode(ParseMode::Html)).await;
+        let outcome = self.post(net, &self.formatted(html.clone())).await;
         match outcome {
             // A template of somebody's own may print what Telegram does not read. The alert still
             // goes, as plain text.
@@ -141,6 +145,10 @@ impl Channel for Telegram {
 }
 
 impl Telegram {
+    fn formatted(&self, html: String) -> SendMessage {
+        self.payload(html).parse_mode(ParseMode::Html)
+    }
+
     fn payload(&self, text: String) -> SendMessage {
         SendMessage::new(self.chat.clone(), text).link_preview_options(LinkPreviewOptions {
             is_disabled: true,

@@ -2,7 +2,7 @@ mod service;
 
 use crate::config::Section;
 use crate::deliver::support::{SecretUrl, Veil, classify, exchange, required_url};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome};
+use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Acknowledgement, Format, Incident, Labels, Message, OptionDoc, Secret};
 use crate::model::{Severity, Status, TimelineEntry, Timestamp, What};
 use crate::render::{
@@ -99,10 +99,14 @@ fn read_headers(raw: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
 
 #[async_trait]
 impl Channel for Webhook {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        Preview::json(&Body::of(message))
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
-        let body = match serde_json::to_vec(&Body::of(message)) {
-            Ok(body) => body,
-            Err(error) => return Outcome::Rejected { why: error.to_string() },
+        let body = match self.preview(message) {
+            Ok(preview) => preview.body.into_bytes(),
+            Err(why) => return Outcome::Rejected { why },
         };
         let mut request = net
             .http

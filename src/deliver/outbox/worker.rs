@@ -95,7 +95,7 @@ impl Worker {
     async fn send(&self, notice: &Notice) -> Option<Outcome> {
         let destination = Arc::clone(&lock(&self.desk.destination));
         let send = AssertUnwindSafe(async {
-            let message = (destination.compose)(notice, self.clock.wall());
+            let message = (destination.compose)(notice, self.clock.wall()).await;
             destination.channel.send(&self.net, &message).await
         })
         .catch_unwind();

@@ -5,6 +5,7 @@ mod secret;
 mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tls;
 
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};

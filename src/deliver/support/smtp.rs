@@ -1,4 +1,5 @@
 use super::Veil;
+use super::tls::tls_problem;
 use crate::deliver::Outcome;
 use crate::model::Secret;
 use lettre::address::{Address, Envelope};
@@ -104,7 +105,8 @@ impl Relay {
     }
 
     fn outcome(&self, error: &Error, for_good: bool) -> Outcome {
-        let why = self.veil.clean(&error.to_string());
+        let words = tls_problem(error).unwrap_or_else(|| error.to_string());
+        let why = self.veil.clean(&words);
         if for_good { Outcome::Rejected { why } } else { Outcome::Retry { after: None, why } }
     }
 

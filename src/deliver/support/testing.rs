@@ -4,7 +4,7 @@ use crate::clock::Manual;
 use crate::config::{Interpolator, Problems, Section, SourceFile};
 use crate::deliver::{Channel, ChannelKind, Net};
 use crate::model::{Incident, Message, Timestamp, What};
-use crate::render::{Held, Letter, Renderer, sample};
+use crate::render::{Background, Held, Letter, Renderer, sample};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -130,8 +130,10 @@ pub(crate) fn message_about(kind: &ChannelKind, what: What, incidents: &[Inciden
     let renderer = Renderer::compile(kind.name, kind.template, kind.format).unwrap();
     let zone = chrono_tz::UTC;
     let held: Option<Held> = None;
-    let rendered =
-        renderer.render(&Letter { what, at: NOW, now: NOW, daemon: "prod", zone, incidents, held });
+    let background = Background::default();
+    let letter =
+        Letter { what, at: NOW, now: NOW, daemon: "prod", zone, incidents, held, background };
+    let rendered = renderer.render(&letter);
     assert_eq!(rendered.fell_back, None);
     Message {
         id: "01JNA8Y8PK000000000000000N".to_owned(),

@@ -1,7 +1,7 @@
 use super::{ALL, CONSOLE, EMAIL, SLACK, letter, rendered};
 use crate::model::{Acknowledgement, Format, HeldBecause, Incident};
 use crate::model::{Severity, Status, Timestamp, What};
-use crate::render::{Context, Held, Letter, Rendered, sample};
+use crate::render::{Background, Context, Held, Letter, Rendered, sample};
 use std::time::Duration;
 
 /// What all of `tellings` say of `incident`, one after the other.
@@ -93,19 +93,15 @@ fn an_eventful_incident_in_slack() {
 }
 
 #[test]
-fn a_resolution_is_one_line_and_then_who_did_what() {
+fn a_resolution_is_one_line() {
     let incident = over(&sample::eventful());
     let told = story(CONSOLE, Format::Plain, &incident, &[What::Resolved]);
     insta::assert_snapshot!(told, @r"
     ============resolved
     🟢 UP shop-api — was down for 4h · prod
-    Recovery: restart (shop-api.service), attempt 1 of 3: still down
-    Recovery: 3 attempts of restart (shop-api.service) did not help
-    Acknowledged by anna: the disk is full
     ");
-    let quiet = over(&sample::incidents()[0]);
     for (source, format) in ALL.iter().filter(|(_, format)| *format != Format::Email) {
-        let rendered = rendered(source, *format, What::Resolved, std::slice::from_ref(&quiet));
+        let rendered = rendered(source, *format, What::Resolved, std::slice::from_ref(&incident));
         assert_eq!(rendered.text, "", "{format:?}");
     }
 }
@@ -128,6 +124,7 @@ fn an_eventful_incident_by_email() {
     Acknowledged by anna: the disk is full
     Snoozed until 2026-03-01 10:15:02 UTC
     critical · http · team=shop · tier=1
+
     Runbook: https://wiki.example/shop-api
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
@@ -135,9 +132,6 @@ fn an_eventful_incident_by_email() {
     ============resolved
     [prod] 🟢 UP shop-api — was down for 4h
     shop-api is up again. It was down for 4h, until 2026-03-01 13:15:02 UTC.
-    Recovery: restart (shop-api.service), attempt 1 of 3: still down
-    Recovery: 3 attempts of restart (shop-api.service) did not help
-    Acknowledged by anna: the disk is full
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
     ");
@@ -310,4 +304,29 @@ fn the_severity_breaks_a_tie_between_equals() {
     incidents[1].check = "first".into();
     let context = Context::of(&letter(What::Digest, &incidents));
     assert_eq!(context.incident.unwrap().check, "first");
+}
+
+/// An opening with all that history and the daemon's pages add to it.
+fn with_background(source: &str, format: Format) -> Rendered {
+    let told = sample::Sample::of(What::Opened);
+    let pages = sample::pages();
+    let background = Background { pages: pages.as_ref(), past: told.past.as_ref() };
+    let letter = Letter { background, ..letter(What::Opened, &told.incidents) };
+    super::Renderer::compile("test", source, format).unwrap().render(&letter)
+}
+
+#[test]
+fn an_opening_carries_what_is_needed_to_act() {
+    let Rendered { title, text, .. } = with_background(SLACK, Format::Slack);
+    insta::assert_snapshot!(format!("{title}\n{text}"), @r#"
+    🔴 *DOWN shop-api* — status == 200 failed: status is 503
+    Since 2026-03-01 09:15:02 UTC
+    Seen: {"db":"connection refused"}
+    Lately: ▃▃▃▃▃▃▇▃▁▃▃▅▃▃▃▃▃▃▃▇▃▁▃▃▅▃▃✕✕✕
+    Before: up 100% in 24h, 99.88% in 7d; last down 3days 4h before, for 12m 4s
+    3 checks depend on it: cart, checkout, search
+    Recovery: restart (shop-api.service), attempt 1 of 3: still down
+    critical · http · team=shop · tier=1 · prod
+    <https://wiki.example/shop-api|Runbook> · <https://watchbell.example/incidents/01JNA8Y8PK0000000000000000|Incident> · <https://watchbell.example/checks/shop-api|Check>
+    "#);
 }

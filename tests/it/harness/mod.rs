@@ -34,7 +34,7 @@ pub use process::{Process, Service, Signal};
 pub use redis::Redis;
 pub use slack::Slack;
 pub use small_disk::SmallDisk;
-pub use smtp::{Smtp, SmtpMode};
+pub use smtp::{Smtp, SmtpMode, python};
 pub use target::Target;
 pub use telegram::Telegram;
 pub use unbound::Unbound;

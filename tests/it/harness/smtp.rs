@@ -79,8 +79,8 @@ impl Smtp {
     }
 }
 
-/// The Python that has aiosmtpd: as `scripts/test` says, or where it puts it.
-fn python() -> PathBuf {
+/// The Python that has aiosmtpd and its like: as `scripts/test` says, or where it puts it.
+pub fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("WATCHBELL_TEST_PYTHON") {
         return python.into();
     }

@@ -121,11 +121,11 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
     Subject: [prod] =?utf-8?b?8J+UtA==?= DOWN shop-api =?utf-8?b?4oCU?= status
      == 200 failed: status is 503
     Date: Sun, 01 Mar 2026 09:20:12 +0000
-    Message-ID: <01JNA8Y8PK000000000000000N.19ab8d68@example.org>
+    Message-ID: <incident.01JNA8Y8PK0000000000000000.19ab8d68@example.org>
+    List-Id: Watchbell prod <prod.watchbell.example.org>
     Auto-Submitted: auto-generated
     X-Auto-Response-Suppress: All
     X-Watchbell-Notice: 01JNA8Y8PK000000000000000N
-    References: <incident.01JNA8Y8PK0000000000000000@example.org>
     MIME-Version: 1.0
     Content-Type: multipart/alternative;
      boundary="BOUNDARY"
@@ -139,6 +139,7 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
 
     Since 2026-03-01 09:15:02 UTC
     critical =C2=B7 http =C2=B7 team=3Dshop =C2=B7 tier=3D1
+
     Runbook: https://wiki.example/shop-api
 
     watchbell =C2=B7 prod =C2=B7 2026-03-01 09:20:12 UTC
@@ -162,14 +163,17 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
     </div>
     --BOUNDARY--
     "#);
-    let resolved = to("b@example.org", &messages[2]);
+    let mut resolved = to("ops@example.org", &messages[2]);
+    resolved.incidents[0].id.clone_from(&opened.incidents[0].id);
     assert_eq!(resolved.what, What::Resolved);
     assert_eq!(email.send(&net(), &resolved).await, Outcome::Accepted);
     let log = server.log();
     let headers: Vec<&str> = log.iter().map(|line| &**line).collect();
-    let thread = "<incident.01JNA8Y8PK0000000000000002@example.org>";
-    assert!(headers.contains(&&*format!("In-Reply-To: {thread}")), "{headers:#?}");
-    assert!(headers.contains(&&*format!("References: {thread}")), "{headers:#?}");
+    let thread = "<incident.01JNA8Y8PK0000000000000000.19ab8d68@example.org>";
+    for header in ["Message-ID", "In-Reply-To", "References"] {
+        let found = headers.iter().filter(|line| **line == format!("{header}: {thread}"));
+        assert_eq!(found.count(), 1, "{header}: {headers:#?}");
+    }
     assert_eq!((server.count("(connected)"), server.count("RCPT")), (1, 2), "one connection");
 }
 
@@ -314,10 +318,17 @@ async fn a_private_authority_is_trusted_if_its_certificate_is_named() {
     );
     let message = &messages(&KIND)[0];
     match channel(&KIND, &settings).send(&net(), message).await {
-        Outcome::Retry { why, .. } => assert!(why.contains("certificate"), "{why}"),
+        Outcome::Retry { why, .. } => assert!(why.ends_with("file with `ca_file`"), "{why}"),
         other => panic!("{other:?}"),
     }
     let trusting = format!("{settings}\nca_file = \"{}\"", ca_file.display());
+    let by_another_name = trusting.replace("\"localhost\"", "\"127.0.0.1\"");
+    match channel(&KIND, &by_another_name).send(&net(), message).await {
+        Outcome::Retry { why, .. } => {
+            assert!(why.contains("is for localhost, not for 127.0.0.1: set `host`"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
     assert_eq!(channel(&KIND, &trusting).send(&net(), message).await, Outcome::Accepted);
     assert!(log.lock().unwrap().iter().any(|line| line.starts_with("RCPT")));
 }
