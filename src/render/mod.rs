@@ -19,7 +19,7 @@ pub use incident::{
     bounded_reasons, bounded_tried,
 };
 pub use letter::{Held, Letter};
-pub use words::Tone;
+pub use words::{Tone, span, time};
 
 use crate::model::{Format, Message, Name, Notice, What};
 use minijinja::syntax::SyntaxConfig;

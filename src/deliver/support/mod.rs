@@ -1,11 +1,13 @@
 //! What several channels share.
 
+mod button;
 mod http;
 mod secret;
 mod smtp;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use button::Button;
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
 pub use smtp::{Kept, Relay, Security};
