@@ -58,17 +58,15 @@ enum Command {
 /// else the request, or in words what is wrong with it. Where the two are not `alone`, a command
 /// that it does not know may be meant for another bot, unless it names this one.
 pub(super) fn read(text: &str, bot: &str, alone: bool) -> Option<Result<Request, String>> {
-    let text = text.trim();
-    if !text.starts_with('/') {
+    let (word, rest) = first_word(text)?;
+    if !word.starts_with('/') {
         return None;
     }
-    let command = match Command::parse(text, bot) {
+    // The parser knows a blank after the command, and no other white space.
+    let command = match Command::parse(&format!("{word} {rest}"), bot) {
         Ok(command) => command,
         Err(ParseError::WrongBotName(_)) => return None,
-        Err(ParseError::TooManyArguments { .. }) => {
-            return Some(Err("That command stands alone; /help lists them.".to_owned()));
-        }
-        Err(_) if !alone && !first_word(text)?.0.contains('@') => return None,
+        Err(_) if !alone && !word.contains('@') => return None,
         Err(_) => return Some(Err("I do not know that command; /help lists them.".to_owned())),
     };
     Some(match command {
@@ -160,7 +158,7 @@ mod tests {
     #[test]
     fn commands_are_read() {
         check("/status", Some(Ok(Request::Status)));
-        check("  /incidents ", Some(Ok(Request::Incidents)));
+        check("  /incidents please ", Some(Ok(Request::Incidents)));
         check("/help", Some(Ok(Request::Help)));
         check("/start", Some(Ok(Request::Help)));
         check("/check shop-api", Some(Ok(Request::Check { name: "shop-api".to_owned() })));
@@ -187,7 +185,6 @@ mod tests {
     fn a_mistake_is_said_with_what_is_right() {
         check("/statsu alone", Some(Err("I do not know that command; /help lists them.")));
         check("/statsu@opsbot", Some(Err("I do not know that command; /help lists them.")));
-        check("/status please", Some(Err("That command stands alone; /help lists them.")));
         check("/check", Some(Err("Say which check: /check NAME")));
         check("/check two words", Some(Err("Say which check: /check NAME")));
         let usage = "Say what, and for how long: /silence NAME 2h [comment]";

@@ -1,6 +1,6 @@
 //! People operate the daemon from a chat in Telegram.
 
-use crate::harness::{Daemon, Mood, PATIENCE, Setup, Target, Telegram, eventually};
+use crate::harness::{Daemon, Mood, PATIENCE, Setup, Signal, Target, Telegram, eventually};
 use serde_json::{Value, json};
 
 const ANN: u64 = 4_242;
@@ -141,5 +141,36 @@ async fn the_bot_goes_on_after_telegram_was_away_and_says_who_else_polls() {
     telegram.said(2, &["No open incident."]).await;
     assert!(!daemon.log().contains(Telegram::TOKEN), "the token is in the log");
     assert_eq!(telegram.inbox.mood(), Mood::Working);
+    assert_eq!(telegram.refusals(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_reload_changes_who_may_operate() {
+    let (telegram, target) = (Telegram::start(), Target::start());
+    let daemon = shop(&telegram, &target).await;
+    let reload = async |from: &str, to: &str, count: usize| {
+        let path = daemon.setup().config();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        daemon.signal(Signal::HUP);
+        let done =
+            || (daemon.log().matches("configuration reloaded").count() == count).then_some(());
+        eventually("the reload", PATIENCE, async || done()).await;
+    };
+    let eve = Telegram::person(666, "eve");
+    telegram.write(&eve, "/help", None);
+    telegram.all_dealt_with().await;
+    assert_eq!(telegram.inbox.messages().len(), 0);
+
+    reload("users = [4242]", "users = [4242, 666]", 1).await;
+    telegram.write(&eve, "/status", None);
+    telegram.said(0, &["test: 1 up"]).await;
+    telegram.all_dealt_with().await;
+
+    reload("operate = ", "# operate = ", 2).await;
+    telegram.write(&eve, "/status", None);
+    assert_eq!(telegram.waiting(), 1, "nobody polls any more");
+    assert_eq!(telegram.inbox.messages().len(), 1);
     assert_eq!(telegram.refusals(), [""; 0]);
 }
