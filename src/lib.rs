@@ -34,5 +34,7 @@ pub mod recover;
 
 pub mod serve;
 
+pub mod chat;
+
 pub mod app;
 pub mod cli;

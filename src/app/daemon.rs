@@ -8,6 +8,7 @@ use super::monitor::{self, Event, Monitor, Parts};
 use super::plan::{self, LoadOptions, Plan};
 use super::task::CheckTask;
 use super::{housekeeping, mail};
+use crate::chat::{self, Bots};
 use crate::check::Shared;
 use crate::clock::Clock;
 use crate::config::Problem;
@@ -20,7 +21,7 @@ use crate::record::writer::{self, Writer};
 use crate::record::{Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
-use crate::serve::{self, Api, Settings};
+use crate::serve::{self, Api, Control, Settings};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -102,6 +103,7 @@ pub struct Running {
     settings: Arc<ArcSwap<Settings>>,
     stop_api: CancellationToken,
     api_task: JoinHandle<std::io::Result<()>>,
+    bots: Bots,
     chores: JobScheduler,
     tasks: HashMap<Name, Arc<CheckTask>>,
     fixed: Fixed,
@@ -157,12 +159,14 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (events, event_inbox) = mpsc::channel(EVENTS);
     let (finished, finished_inbox) = mpsc::channel(FINISHED);
     let (health, health_seen) = watch::channel(writer::StoreHealth::Ok);
-    let tools = Tools { http: net.http.clone(), clock: Arc::clone(&clock) };
+    let http = net.http.clone();
+    let tools = Tools { http: http.clone(), clock: Arc::clone(&clock) };
     let recoverer = Arc::new(Recoverer::new(tools, plan.recovery.max_at_once));
     let (writer, writer_task, outbox) = mail::start(&store, &clock, net, &events, health);
     let rules = mail::rules(&plan);
     let channels = rules.channels.len();
     let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
+    let operators = mail::operators(&plan);
     let past = (&saved.notices, &core.suppressed());
     let leftovers = outbox.open(mail::destinations(&mut plan, &store), past.0, past.1);
     outbox.close(leftovers).await;
@@ -208,10 +212,19 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         gauges,
         clock: Arc::clone(&clock),
     };
+    let control: Arc<dyn Control> = Arc::new(control);
+    let mut bots = Bots::new(chat::Daemon {
+        board: Arc::clone(&board),
+        store: Arc::clone(&store),
+        control: Arc::clone(&control),
+        clock: Arc::clone(&clock),
+        http,
+    });
+    bots.set(operators, plan.time_zone).await;
     let api = Api {
         board,
         store: Arc::clone(&store),
-        control: Arc::new(control),
+        control,
         clock: Arc::clone(&clock),
         settings: Arc::clone(&settings),
     };
@@ -242,6 +255,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         settings,
         stop_api,
         api_task,
+        bots,
         chores,
         tasks,
         fixed,
@@ -327,6 +341,7 @@ impl Running {
         refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
         let (added, changed, removed) = difference(&self.tasks, &tasks);
         self.settings.store(Arc::new(plan.api.settings()));
+        let operators = mail::operators(&plan);
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
         let destinations = mail::destinations(&mut plan, &self.store);
         let leftovers = self.outbox.open(destinations, &past, &HashMap::new());
@@ -339,6 +354,7 @@ impl Running {
         self.jobs.replace(tasks.clone()).await;
         self.recoverer.set_max_at_once(max_at_once);
         self.tasks = tasks;
+        self.bots.set(operators, plan.time_zone).await;
         own(&self.events, alerting::CONFIG, None).await;
         tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
         self.outbox.close(leftovers).await;
@@ -353,7 +369,8 @@ impl Running {
             tracing::warn!(%error, "the housekeeping did not stop by itself");
         }
         self.stop_api.cancel();
-        if tokio::time::timeout(API_GRACE, &mut self.api_task).await.is_err() {
+        let api = tokio::time::timeout(API_GRACE, &mut self.api_task);
+        if tokio::join!(api, self.bots.stop()).0.is_err() {
             self.api_task.abort();
         }
         self.scheduler.stop(RUNS_GRACE).await;

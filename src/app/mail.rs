@@ -7,8 +7,8 @@ use super::ledger::AppLedger;
 use super::monitor::Event;
 use super::plan::{Plan, PlannedChannel};
 use crate::clock::Clock;
-use crate::deliver::Net;
 use crate::deliver::outbox::{Destination, Outbox};
+use crate::deliver::{Net, Operators};
 use crate::model::{Message, Name, Notice, Timestamp};
 use crate::record::Store;
 use crate::record::writer::{self, Writer};
@@ -59,6 +59,11 @@ pub fn rules(plan: &Plan) -> Rules {
             .filter_map(|it| Some((it.name.clone(), it.fallback.clone()?)))
             .collect(),
     }
+}
+
+/// Who may operate the daemon by which bot, by `plan`.
+pub fn operators(plan: &Plan) -> Vec<Operators> {
+    plan.channels.iter().filter_map(|planned| planned.channel.operators()).collect()
 }
 
 /// What every message of a daemon bears.

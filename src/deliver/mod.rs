@@ -10,8 +10,9 @@ pub mod support;
 
 use crate::clock::Clock;
 use crate::config::Section;
-use crate::model::{Format, Message, OptionDoc};
+use crate::model::{Format, Message, OptionDoc, Secret};
 use async_trait::async_trait;
+use reqwest::Url;
 use serde::Serialize;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -31,6 +32,12 @@ pub trait Channel: Send + Sync + Debug {
     /// # Errors
     /// Why nothing can be made of the message, in words.
     fn preview(&self, message: &Message) -> Result<Preview, String>;
+
+    /// The bot that people may operate the daemon through, where the channel is one and says who
+    /// may.
+    fn operators(&self) -> Option<Operators> {
+        None
+    }
 
     /// Hands over one message. The outbox bounds the time, and decides what an outcome means.
     async fn send(&self, net: &Net, message: &Message) -> Outcome;
@@ -54,6 +61,19 @@ impl Preview {
         let body = serde_json::to_string(value).map_err(|error| error.to_string())?;
         Ok(Self { content_type: "application/json".to_owned(), body })
     }
+}
+
+/// A bot that takes commands, and from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operators {
+    /// The bot's token.
+    pub token: Secret,
+    /// Where the Bot API is, without the token.
+    pub api: Url,
+    /// The chats that it listens in.
+    pub chats: Vec<i64>,
+    /// The people whose word counts there.
+    pub users: Vec<u64>,
 }
 
 /// What a channel said to a message.

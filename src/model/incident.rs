@@ -165,6 +165,9 @@ pub struct Acknowledgement {
     pub until: Option<Timestamp>,
 }
 
+/// How the timeline begins to say what the first run after an attempt at recovery found.
+pub const NEXT_RUN_SAYS: &str = "the next run says: ";
+
 /// What the timeline says where an incident ended because the check is well again.
 pub const WELL_AGAIN: &str = "all that is expected holds again";
 

@@ -18,8 +18,8 @@ pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
 pub use incident::{
-    Acknowledgement, CheckState, Incident, IncidentView, Paused, RecoveryState, TimelineEntry,
-    WELL_AGAIN,
+    Acknowledgement, CheckState, Incident, IncidentView, NEXT_RUN_SAYS, Paused, RecoveryState,
+    TimelineEntry, WELL_AGAIN,
 };
 pub use message::{Format, Message};
 pub use nearest::{did_you_mean, nearest};

@@ -19,6 +19,20 @@ pub(super) struct Headline {
     pub says_reason: bool,
 }
 
+/// What was done last to get the check going again, if anything was.
+fn helped(incident: &Incident) -> Option<String> {
+    let tried = latest(incident, |entry| {
+        entry.what == "recovery" && !entry.detail.starts_with(crate::model::NEXT_RUN_SAYS)
+    })?;
+    Some(short(&clean(&tried.detail, REASON), REASON))
+}
+
+/// Who had taken it on, if anybody had.
+fn taken(incident: &Incident) -> Option<String> {
+    let taken = incident.acknowledged.as_ref()?;
+    Some(format!("acknowledged by {}", short(&clean(&taken.by, REASON), REASON)))
+}
+
 /// The headline of `incident` in a message that tells `what`.
 pub(super) fn of(incident: &Incident, what: What, now: Timestamp) -> Headline {
     let state = state(incident);
@@ -28,6 +42,14 @@ pub(super) fn of(incident: &Incident, what: What, now: Timestamp) -> Headline {
         let gist = match incident.withdrawn() {
             Some(why) => format!("{}; it {was}", short(&clean(why, REASON), REASON)),
             None => was,
+        };
+        let gist = match what {
+            What::Resolved => [Some(gist), helped(incident), taken(incident)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" · "),
+            _ => gist,
         };
         return Headline { heading: state.to_owned(), gist, says_reason: true };
     }

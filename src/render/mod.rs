@@ -24,7 +24,7 @@ pub use incident::{
 pub use letter::{Background, Held, Letter};
 pub use links::LinkContext;
 pub use past::{DAY, LATEST, Past, PreviousContext, WEEK, tells_of_past};
-pub use words::Tone;
+pub use words::{Tone, span, time};
 
 use crate::model::{Format, Message, Name, Notice, What};
 use minijinja::syntax::SyntaxConfig;

@@ -11,7 +11,7 @@ mod head;
 pub use head::{Each, Encoding, Head, OptionType, PresetOption};
 
 use super::context::Context;
-use super::letter::Letter;
+use super::letter::{Background, Letter};
 use super::{RenderError, environment, plain, sample, template_error};
 use crate::model::{Format, Incident, Message, Severity, Status, Timestamp, What};
 use minijinja::value::{Serde, merge_maps};
@@ -302,6 +302,7 @@ fn letter_of(message: &Message, now: Timestamp) -> Letter<'_> {
         zone: chrono_tz::UTC,
         incidents: &message.incidents,
         held: None,
+        background: Background::default(),
     }
 }
 

@@ -15,6 +15,7 @@ mod harness;
 mod alerting;
 mod api;
 mod booted;
+mod chat;
 mod cli;
 mod config_errors;
 mod crash;

@@ -1,7 +1,7 @@
 //! When something is tried to get a check going again.
 
 use super::{Alerting, Effect};
-use crate::model::{Moment, Name, Timestamp, What};
+use crate::model::{Moment, NEXT_RUN_SAYS, Name, Timestamp, What};
 use crate::recover::plan::{self, Decision, Gates};
 use crate::recover::{Order, Outcome};
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Alerting {
         }
         let status = subject.state.status;
         if let Some(incident) = &mut subject.state.incident {
-            incident.note(now.wall, "recovery", format!("the next run says: {status}"));
+            incident.note(now.wall, "recovery", format!("{NEXT_RUN_SAYS}{status}"));
         }
         self.keep(name);
     }

@@ -1,7 +1,7 @@
 use crate::config::Section;
-use crate::deliver::support::{Answer, Veil, classify, exchange, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
-use crate::model::{Format, Message, OptionDoc, Secret};
+use crate::deliver::support::{Answer, Button, Veil, classify, exchange, is_placeholder};
+use crate::deliver::{Channel, ChannelKind, Net, Operators, Outcome, Preview};
+use crate::model::{Format, Message, OptionDoc, Secret, Severity, What};
 use crate::render::{fit, length};
 use async_trait::async_trait;
 use reqwest::Url;
@@ -10,7 +10,10 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use std::fmt;
 use std::time::Duration;
 use teloxide::payloads::{SendMessage, SendMessageSetters};
-use teloxide::types::{ChatId, LinkPreviewOptions, ParseMode, Recipient};
+use teloxide::types::{
+    ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode,
+    Recipient, ThreadId,
+};
 
 /// Characters of a message after its entities are parsed, in UTF-16 units.
 const TEXT: usize = 4_096;
@@ -31,6 +34,25 @@ pub const KIND: ChannelKind = ChannelKind {
             "number of the chat, or \"@name\" of a public channel; the bot must be in it",
         ),
         OptionDoc::new("api_url", "string", "\"https://api.telegram.org\"", "where the Bot API is"),
+        OptionDoc::new(
+            "message_thread_id",
+            "integer",
+            "none",
+            "the topic of a group with topics; the last number of a link to it",
+        ),
+        OptionDoc::new(
+            "silent_below",
+            "string",
+            "none",
+            "what is less severe (`critical`, `warning`) comes without a sound",
+        ),
+        OptionDoc::new(
+            "operate",
+            "table",
+            "nobody",
+            "who may operate the daemon by the bot: `users`, the numbers of people, and `chats`, \
+             the numbers of chats other than `chat_id` in which they may",
+        ),
     ],
     example: r#"[[channel]]
 name = "ops-telegram"
@@ -45,6 +67,12 @@ chat_id = -1001234567890
 
 struct Telegram {
     chat: Recipient,
+    /// The topic in it.
+    topic: Option<ThreadId>,
+    /// Less severe messages make no sound.
+    silent_below: Option<Severity>,
+    /// Who may press a button.
+    operators: Option<Operators>,
     /// Holds the token.
     send_message: Url,
     veil: Veil,
@@ -63,7 +91,24 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         true => section.url("api_url", &["https", "http"]),
         false => section.url("api_url", &["https"]).or_else(|| Url::parse(API).ok()),
     };
-    let (token, Chat(chat), mut send_message) = (token?, chat?, api?);
+    let topic = section.built("message_thread_id", |id: i32| match id {
+        1.. => Ok(ThreadId(MessageId(id))),
+        _ => Err("is not the number of a topic".to_owned()),
+    });
+    let silent_below = section.built("silent_below", |word: String| match &*word {
+        "critical" => Ok(Severity::Critical),
+        "warning" => Ok(Severity::Warning),
+        _ => Err(format!("`{word}` is neither \"critical\" nor \"warning\"")),
+    });
+    let operate = read_operate(section, chat.as_ref());
+    let (token, Chat(chat), api) = (token?, chat?, api?);
+    let operators = operate.map(|(chats, users)| Operators {
+        token: token.clone(),
+        api: api.clone(),
+        chats,
+        users,
+    });
+    let mut send_message = api;
     send_message
         .path_segments_mut()
         .ok()?
@@ -72,7 +117,28 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         .push("sendMessage");
     let path = Secret::new(send_message.path());
     let veil = Veil::over([token, path, Secret::new(send_message.as_str())]);
-    Some(Box::new(Telegram { chat, send_message, veil }))
+    Some(Box::new(Telegram { chat, topic, silent_below, operators, send_message, veil }))
+}
+
+/// The chats and the people of `operate`. The channel's own chat is always among the chats, so
+/// that the buttons in it work.
+fn read_operate(section: &mut Section<'_>, chat: Option<&Chat>) -> Option<(Vec<i64>, Vec<u64>)> {
+    let mut table = section.table("operate")?;
+    let users = table.required_built("users", |users: Vec<u64>| match users.is_empty() {
+        true => Err("names nobody; without `operate` nobody may operate".to_owned()),
+        false => Ok(users),
+    });
+    let mut chats = table.or::<Vec<i64>>("chats", Vec::new());
+    let place = table.place().clone();
+    section.finish_child(table);
+    match chat {
+        Some(Chat(Recipient::Id(ChatId(id)))) if !chats.contains(id) => chats.push(*id),
+        Some(Chat(Recipient::ChannelUsername(name))) if !is_placeholder(name) => {
+            section.error_at(&place, "needs a `chat_id` that is a number");
+        }
+        _ => {}
+    }
+    Some((chats, users?))
 }
 
 /// The mistakes that are made with a token; the token itself is not quoted.
@@ -126,18 +192,23 @@ impl<'de> Deserialize<'de> for Chat {
 #[async_trait]
 impl Channel for Telegram {
     fn preview(&self, message: &Message) -> Result<Preview, String> {
-        Preview::json(&self.formatted(html(message)))
+        Preview::json(&self.formatted(message, html(message)))
+    }
+
+    fn operators(&self) -> Option<Operators> {
+        self.operators.clone()
     }
 
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         let html = html(message);
-        let outcome = self.post(net, &self.formatted(html.clone())).await;
+        let outcome = self.post(net, &self.formatted(message, html.clone())).await;
         match outcome {
             // A template of somebody's own may print what Telegram does not read. The alert still
             // goes, as plain text.
             Outcome::Rejected { why } if why.contains("can't parse entities") => {
                 tracing::warn!(%why, "Telegram cannot read the template's HTML; sent as plain text");
-                self.post(net, &self.payload(fit(Format::Plain, &plain(&html), TEXT))).await
+                let text = fit(Format::Plain, &plain(&html), TEXT);
+                self.post(net, &self.payload(message, text)).await
             }
             outcome => outcome,
         }
@@ -145,18 +216,53 @@ impl Channel for Telegram {
 }
 
 impl Telegram {
-    fn formatted(&self, html: String) -> SendMessage {
-        self.payload(html).parse_mode(ParseMode::Html)
+    fn formatted(&self, message: &Message, html: String) -> SendMessage {
+        self.payload(message, html).parse_mode(ParseMode::Html)
     }
 
-    fn payload(&self, text: String) -> SendMessage {
-        SendMessage::new(self.chat.clone(), text).link_preview_options(LinkPreviewOptions {
+    fn payload(&self, message: &Message, text: String) -> SendMessage {
+        let mut payload = SendMessage::new(self.chat.clone(), text);
+        payload.message_thread_id = self.topic;
+        payload.disable_notification = self.is_silent(message).then_some(true);
+        payload.reply_markup = self.buttons(message).map(Into::into);
+        payload.link_preview_options(LinkPreviewOptions {
             is_disabled: true,
             url: None,
             prefer_small_media: false,
             prefer_large_media: false,
             show_above_text: false,
         })
+    }
+
+    /// Whether all that the message is about is less severe than what should make a sound. A test
+    /// is about nothing, and should be heard.
+    fn is_silent(&self, message: &Message) -> bool {
+        let worst = message.incidents.iter().map(|incident| incident.severity).max();
+        matches!((worst, self.silent_below), (Some(worst), Some(least)) if worst < least)
+    }
+
+    /// What can be done about the message at once, by those who may.
+    fn buttons(&self, message: &Message) -> Option<InlineKeyboardMarkup> {
+        self.operators.as_ref()?;
+        let [incident] = &*message.incidents else { return None };
+        let wants_hands = matches!(
+            message.what,
+            What::Opened
+                | What::Worsened
+                | What::Reminder
+                | What::Escalated
+                | What::Flapping
+                | What::FlappingEnded
+                | What::RecoveryStopped
+        );
+        if !wants_hands || incident.resolved_at.is_some() {
+            return None;
+        }
+        let buttons = Button::ALL.into_iter().filter_map(|button| {
+            Some(InlineKeyboardButton::callback(button.label(), button.data(&incident.id)?))
+        });
+        let row: Vec<_> = buttons.collect();
+        (!row.is_empty()).then(|| InlineKeyboardMarkup::new([row]))
     }
 
     async fn post(&self, net: &Net, payload: &SendMessage) -> Outcome {
@@ -251,7 +357,7 @@ mod tests {
     use super::{KIND, TEXT, plain};
     use crate::deliver::support::testing::{Fake, channel, hostile_messages, messages, net, read};
     use crate::deliver::{Channel, Outcome};
-    use crate::model::Format;
+    use crate::model::{Format, Severity, What};
     use crate::render::length;
     use std::time::Duration;
 
@@ -368,6 +474,63 @@ mod tests {
             assert_eq!(telegram.send(&net(), message).await, expected);
         }
         assert!(!format!("{telegram:?}").contains("SECRET"));
+    }
+
+    #[tokio::test]
+    async fn only_what_wants_hands_has_buttons_and_only_where_somebody_may_press_them() {
+        let fake = Fake::start().await;
+        fake.answer(200, &[], OK);
+        let api = fake.url("");
+        let keys = format!("token = \"1:SECRET\"\nchat_id = -100\napi_url = \"{api}\"\n");
+        let more = "message_thread_id = 17\nsilent_below = \"critical\"\noperate = { users = [7] }";
+        let operated = channel(&KIND, &format!("{keys}{more}"));
+        let rules = operated.operators().unwrap();
+        assert_eq!((rules.chats, rules.users), (vec![-100], vec![7]));
+        assert!(channel(&KIND, &keys).operators().is_none());
+        for message in messages(&KIND) {
+            assert_eq!(operated.send(&net(), &message).await, Outcome::Accepted);
+            let sent = fake.last().json();
+            assert_eq!(sent["message_thread_id"], 17);
+            let quiet = message.incidents.iter().all(|it| it.severity != Severity::Critical)
+                && !message.incidents.is_empty();
+            assert_eq!(sent.get("disable_notification").is_some(), quiet, "{}", message.what);
+            let buttons = matches!(message.what, What::Opened | What::Worsened);
+            assert_eq!(sent.get("reply_markup").is_some(), buttons, "{}", message.what);
+        }
+        let opened = &messages(&KIND)[0];
+        operated.send(&net(), opened).await;
+        let id = &opened.incidents[0].id;
+        let row = serde_json::json!([
+            { "text": "Acknowledge", "callback_data": format!("ack:{id}") },
+            { "text": "Silence 2h", "callback_data": format!("silence:{id}") },
+        ]);
+        assert_eq!(fake.last().json()["reply_markup"]["inline_keyboard"][0], row);
+    }
+
+    #[test]
+    fn whoever_may_operate_is_named_in_full() {
+        let check = |keys: &str, expected: &str| {
+            assert_eq!(read(&KIND, &format!("token = \"1:x\"\n{keys}")).1, expected);
+        };
+        check("chat_id = -1\noperate = { users = [7], chats = [7] }", "");
+        check("chat_id = \"${C}\"\noperate = { users = [7] }", "");
+        check(
+            "chat_id = -1\noperate = { users = [] }",
+            "daemon.toml:3:21: operate.users: names nobody; without `operate` nobody may operate",
+        );
+        check(
+            "chat_id = -1\noperate = { chats = [7] }",
+            "daemon.toml:3:11: operate.users: is missing",
+        );
+        check(
+            "chat_id = \"@ops\"\noperate = { users = [7] }",
+            "daemon.toml:3:11: operate: needs a `chat_id` that is a number",
+        );
+        check(
+            "chat_id = -1\nmessage_thread_id = 0\nsilent_below = \"info\"",
+            "daemon.toml:3:21: message_thread_id: is not the number of a topic\n\
+             daemon.toml:4:16: silent_below: `info` is neither \"critical\" nor \"warning\"",
+        );
     }
 
     #[tokio::test]

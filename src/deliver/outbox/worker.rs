@@ -164,11 +164,11 @@ fn is_awaited(changes: &Changes) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Destination, Ledger, Outbox};
+    use super::super::{Compose, Destination, Ledger, Outbox};
     use crate::clock::Manual;
     use crate::deliver::mailbox::Terms;
     use crate::deliver::support::testing::{NOW, net};
-    use crate::deliver::{Channel, Net, Outcome};
+    use crate::deliver::{Channel, Net, Outcome, Preview};
     use crate::model::{Incident, Message, Name, Notice, NoticeState, Status, What};
     use async_trait::async_trait;
     use std::collections::HashMap;
@@ -181,6 +181,10 @@ mod tests {
 
     #[async_trait]
     impl Channel for Closed {
+        fn preview(&self, _: &Message) -> Result<Preview, String> {
+            Err("closed".to_owned())
+        }
+
         async fn send(&self, _: &Net, _: &Message) -> Outcome {
             Outcome::Rejected { why: "404".to_owned() }
         }
@@ -214,23 +218,26 @@ mod tests {
         let outbox = Outbox::new(Arc::new(Manual::at(NOW)), net(), Arc::clone(&ledger) as _);
         let hour = Duration::from_secs(3600);
         let terms = Terms { count: 10, per: hour, cooldown: hour, fallback_after: Some(hour) };
-        let compose = |notice: &Notice, at| Message {
-            id: notice.id.clone(),
-            what: notice.what,
-            at,
-            daemon: "here".into(),
-            recipient: String::new(),
-            incidents: notice.incidents.clone(),
-            title: String::new(),
-            text: String::new(),
-            html: String::new(),
-        };
+        let compose: Compose = Box::new(|notice, at| {
+            let message = Message {
+                id: notice.id.clone(),
+                what: notice.what,
+                at,
+                daemon: "here".into(),
+                recipient: String::new(),
+                incidents: notice.incidents.clone(),
+                title: String::new(),
+                text: String::new(),
+                html: String::new(),
+            };
+            Box::pin(std::future::ready(message))
+        });
         let chat = Destination {
             name: "chat".into(),
             channel: Arc::new(Closed),
             terms,
             timeout: hour,
-            compose: Box::new(compose),
+            compose,
         };
         let leftovers = outbox.open(vec![chat], &[], &HashMap::new());
         outbox.close(leftovers).await;

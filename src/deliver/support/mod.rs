@@ -1,5 +1,6 @@
 //! What several channels share.
 
+mod button;
 mod http;
 mod secret;
 mod smtp;
@@ -7,6 +8,7 @@ mod smtp;
 pub(crate) mod testing;
 mod tls;
 
+pub use button::Button;
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
 pub use smtp::{Kept, Relay, Security};

@@ -85,6 +85,11 @@ impl Inbox {
         self.state.lock().unwrap().mood = mood;
     }
 
+    /// How it treats what comes.
+    pub fn mood(&self) -> Mood {
+        self.state.lock().unwrap().mood.clone()
+    }
+
     /// What was accepted, in the order in which it came.
     pub fn messages(&self) -> Vec<Received> {
         match &self.file {
@@ -184,8 +189,13 @@ impl Refusal {
 /// Starts a service that follows `rules`.
 pub fn imitate(rules: impl Rules) -> (Local, Inbox) {
     let inbox = Inbox::new();
-    let service: Service = (Arc::new(rules), inbox.clone());
-    (Local::router(Router::new().fallback(receive).with_state(service)), inbox)
+    (imitate_beside(rules, inbox.clone(), Router::new()), inbox)
+}
+
+/// The same beside other routes, with what is sent in `inbox`.
+pub fn imitate_beside(rules: impl Rules, inbox: Inbox, other: Router) -> Local {
+    let service: Service = (Arc::new(rules), inbox);
+    Local::router(other.merge(Router::new().fallback(receive).with_state(service)))
 }
 
 type Service = (Arc<dyn Rules>, Inbox);

@@ -1,17 +1,28 @@
-use super::inbox::{Inbox, Incoming, Refusal, Rules, imitate};
+mod chat;
+
+use self::chat::Chat;
+use super::inbox::{Inbox, Incoming, Refusal, Rules, imitate_beside};
 use super::local::Local;
+use super::{PATIENCE, eventually};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Telegram's Bot API, as strict as its documentation.
 ///
 /// <https://core.telegram.org/bots/api#sendmessage>, <https://core.telegram.org/bots/api#html-style>
-#[derive(Debug)]
 pub struct Telegram {
     /// What it was sent.
     pub inbox: Inbox,
     local: Local,
+    chat: Chat,
+}
+
+impl fmt::Debug for Telegram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Telegram({:?})", self.inbox)
+    }
 }
 
 impl Telegram {
@@ -19,11 +30,91 @@ impl Telegram {
     pub const TOKEN: &'static str = "123456:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
     /// The only chat that it is a member of.
     pub const CHAT: i64 = -1_001_234_567_890;
+    /// The only topic in it.
+    pub const TOPIC: i64 = 17;
+    /// The name of the bot.
+    pub const BOT: &'static str = "ops_watch_bot";
 
     /// A new one.
     pub fn start() -> Self {
-        let (local, inbox) = imitate(TelegramRules { next: AtomicI64::new(1) });
-        Self { inbox, local }
+        let inbox = Inbox::new();
+        let chat = Chat::new(inbox.clone());
+        let rules = TelegramRules { last: AtomicI64::new(0), chat: chat.clone() };
+        let local = imitate_beside(rules, inbox.clone(), chat.router());
+        Self { inbox, local, chat }
+    }
+
+    /// A channel `telegram` with more keys in its table.
+    pub fn channel(&self, keys: &str) -> String {
+        let (url, token, chat) = (self.url(), Self::TOKEN, Self::CHAT);
+        format!(
+            "[[channel]]\nname = \"telegram\"\ncooldown = \"0s\"\n[channel.telegram]\n\
+             token = \"{token}\"\nchat_id = {chat}\napi_url = \"{url}\"\n{keys}\n"
+        )
+    }
+
+    /// A person, as Telegram describes them.
+    pub fn person(id: u64, name: &str) -> Value {
+        json!({ "id": id, "is_bot": false, "first_name": name, "username": name })
+    }
+
+    /// Somebody writes to the chat, in answer to a message of the bot if `to` is one.
+    pub fn write(&self, user: &Value, text: &str, to: Option<i64>) {
+        self.chat.write(user, Self::CHAT, text, to);
+    }
+
+    /// The same in a chat that the bot was added to by somebody else.
+    pub fn write_elsewhere(&self, user: &Value, text: &str) {
+        self.chat.write(user, -1_009_999_999_999, text, None);
+    }
+
+    /// Somebody presses a button below a message of the bot.
+    pub fn press(&self, user: &Value, message: i64, label: &str) {
+        self.chat.press(user, message, label);
+    }
+
+    /// Waits for the bot to say `words`, after the `skip` first messages, and gives the id of the
+    /// latest message that does.
+    pub async fn said(&self, skip: usize, words: &[&str]) -> i64 {
+        self.inbox.wait_for(skip, words).await;
+        self.chat.find(words).unwrap()
+    }
+
+    /// A message of the bot as it was sent, with the keyboard that it has now.
+    pub fn message(&self, id: i64) -> Value {
+        self.chat.message(id)
+    }
+
+    /// Waits until a press was answered with these words.
+    pub async fn toast(&self, words: &str) {
+        let found = || self.chat.toasts().iter().any(|toast| toast == words).then_some(());
+        eventually(&format!("an answer `{words}`"), PATIENCE, async || found()).await;
+    }
+
+    /// Waits until no update is left that the bot has not dealt with.
+    pub async fn all_dealt_with(&self) {
+        let done = || (self.chat.waiting() == 0).then_some(());
+        eventually("the bot to deal with all updates", PATIENCE, async || done()).await;
+    }
+
+    /// How many updates nobody has confirmed.
+    pub fn waiting(&self) -> usize {
+        self.chat.waiting()
+    }
+
+    /// What its rules refused of all methods.
+    pub fn refusals(&self) -> Vec<String> {
+        [self.inbox.refusals(), self.chat.refusals()].concat()
+    }
+
+    /// Nobody reaches it any more.
+    pub fn go_away(&mut self) {
+        self.local.stop();
+    }
+
+    /// It is there again.
+    pub fn come_back(&mut self) {
+        self.local.start_again();
     }
 
     /// The base of the API.
@@ -33,7 +124,8 @@ impl Telegram {
 }
 
 struct TelegramRules {
-    next: AtomicI64,
+    last: AtomicI64,
+    chat: Chat,
 }
 
 impl Rules for TelegramRules {
@@ -69,11 +161,12 @@ impl Rules for TelegramRules {
         if seen.encode_utf16().count() > 4096 {
             return Err(refusal(400, "Bad Request: message is too long"));
         }
+        self.last.store(self.chat.sent(body)?, Ordering::Relaxed);
         Ok(seen)
     }
 
     fn accepted(&self) -> (StatusCode, String) {
-        let message_id = self.next.fetch_add(1, Ordering::Relaxed);
+        let message_id = self.last.load(Ordering::Relaxed);
         let chat = json!({ "id": Telegram::CHAT, "title": "Ops", "type": "supergroup" });
         let message =
             json!({ "message_id": message_id, "date": 1_700_000_000, "chat": chat, "text": "…" });

@@ -4,7 +4,7 @@ use super::{Body, read_headers, signature};
 use crate::config::Section;
 use crate::deliver::presets;
 use crate::deliver::support::{Answer, Veil, classify, exchange};
-use crate::deliver::{Channel, Net, Outcome};
+use crate::deliver::{Channel, Net, Outcome, Preview};
 use crate::model::{Message, Secret};
 use crate::render::preset::{Call, Options, Preset};
 use async_trait::async_trait;
@@ -114,6 +114,15 @@ fn target(call: &Call) -> Result<(Method, Url), String> {
 
 #[async_trait]
 impl Channel for Service {
+    fn preview(&self, message: &Message) -> Result<Preview, String> {
+        let calls = self.preset.calls(message, &self.options, message.at, &plain_body);
+        let calls = calls.map_err(|error| self.veil.clean(&error.to_string()))?;
+        let content_type = calls.first().map_or("", |call| call.content_type).to_owned();
+        let bodies: Vec<String> =
+            calls.iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
+        Ok(Preview { content_type, body: self.veil.clean(&bodies.join("\n")) })
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         let now = net.clock.wall();
         let calls = match self.preset.calls(message, &self.options, now, &plain_body) {
