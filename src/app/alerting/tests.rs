@@ -173,7 +173,14 @@ fn break_mail(world: &mut World, on: bool) {
     world.carry_out();
 }
 
+/// PROPTEST_CASES asks for more histories than the suite takes.
+fn cases() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn nothing_is_lost_nothing_is_told_twice_and_nobody_waits_for_an_end(
         start in (0usize..3, 0usize..3),
