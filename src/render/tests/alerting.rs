@@ -98,7 +98,7 @@ fn a_resolution_is_one_line() {
     let told = story(CONSOLE, Format::Plain, &incident, &[What::Resolved]);
     insta::assert_snapshot!(told, @r"
     ============resolved
-    🟢 UP shop-api — was down for 4h · prod
+    🟢 UP shop-api — was down for 4h · 3 attempts of restart (shop-api.service) did not help · acknowledged by anna · prod
     ");
     for (source, format) in ALL.iter().filter(|(_, format)| *format != Format::Email) {
         let rendered = rendered(source, *format, What::Resolved, std::slice::from_ref(&incident));
@@ -130,7 +130,7 @@ fn an_eventful_incident_by_email() {
     watchbell · prod · 2026-03-01 09:20:12 UTC
 
     ============resolved
-    [prod] 🟢 UP shop-api — was down for 4h
+    [prod] 🟢 UP shop-api — was down for 4h · 3 attempts of restart (shop-api.service) did not help · acknowledged by anna
     shop-api is up again. It was down for 4h, until 2026-03-01 13:15:02 UTC.
 
     watchbell · prod · 2026-03-01 09:20:12 UTC
