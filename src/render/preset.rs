@@ -219,7 +219,7 @@ impl Preset {
     /// asked where HTTP itself does not say otherwise.
     pub fn accepts(&self, status: u16, body: &str) -> bool {
         let listed = self.head.accepts.contains(&status);
-        if !listed && !(self.head.accepts.is_empty() && (200..300).contains(&status)) {
+        if !(listed || self.head.accepts.is_empty() && (200..300).contains(&status)) {
             return false;
         }
         let Ok(condition) = self.answers.get_template(ACCEPTED) else { return true };
