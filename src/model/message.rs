@@ -1,4 +1,5 @@
 use super::{Incident, Name, Timestamp, What};
+use std::sync::Arc;
 
 /// How a destination reads text, and so how text from outside is escaped for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,4 +37,26 @@ pub struct Message {
     pub text: String,
     /// The HTML part; empty where the format has none.
     pub html: String,
+    /// How the check went lately; none where nothing is known, or where it would say nothing.
+    pub picture: Option<Picture>,
+    /// What a person may do about it at once. Each address is a page that asks before it acts.
+    pub actions: Vec<Action>,
+}
+
+/// A picture that goes with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The file, in PNG.
+    pub png: Arc<[u8]>,
+    /// The same in words, for those who do not see it.
+    pub alt: String,
+}
+
+/// Something that a person may do about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// What it is called, such as `Acknowledge`; plain text, as short as a button's.
+    pub label: String,
+    /// Where it is done.
+    pub url: String,
 }

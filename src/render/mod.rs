@@ -185,6 +185,8 @@ pub fn message(notice: &Notice, daemon: &Name, rendered: Rendered) -> Message {
         title: rendered.title,
         text: rendered.text,
         html: rendered.html,
+        picture: None,
+        actions: Vec::new(),
     }
 }
 

@@ -318,6 +318,8 @@ fn message_of(letter: &Letter<'_>) -> Message {
         title,
         text,
         html,
+        picture: None,
+        actions: Vec::new(),
     }
 }
 
@@ -368,6 +370,8 @@ fn message_without(message: &Message) -> Message {
         title: String::new(),
         text: String::new(),
         html: String::new(),
+        picture: None,
+        actions: Vec::new(),
     }
 }
 

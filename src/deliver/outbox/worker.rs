@@ -229,6 +229,8 @@ mod tests {
                 title: String::new(),
                 text: String::new(),
                 html: String::new(),
+                picture: None,
+                actions: Vec::new(),
             };
             Box::pin(std::future::ready(message))
         });

@@ -145,6 +145,8 @@ pub(crate) fn message_about(kind: &ChannelKind, what: What, incidents: &[Inciden
         title: rendered.title,
         text: rendered.text,
         html: rendered.html,
+        picture: None,
+        actions: Vec::new(),
     }
 }
 
