@@ -287,6 +287,11 @@ fn build_channel(
 ) -> Option<PlannedChannel> {
     let kind = channel_kinds::find(raw.kind)?;
     raw.table.set_templates(templates);
+    if kind.options.iter().all(|option| option.name != "update") {
+        let why = "this channel cannot change what it has sent (slack as a bot, discord and \
+                   telegram can)";
+        raw.table.not_there_yet("update", why);
+    }
     let channel = (kind.parse)(&mut raw.table);
     raw.table.finish(problems);
     let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);

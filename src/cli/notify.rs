@@ -35,7 +35,7 @@ pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
         return Err(unknown("channel", &args.channel, names, &all));
     };
     let answers = runtime()?.block_on(test(channel, &Letterhead::of(&plan)))?;
-    let accepted = answers.iter().all(|(_, outcome)| *outcome == Outcome::Accepted);
+    let accepted = answers.iter().all(|(_, outcome)| outcome.is_accepted());
     if args.json {
         let list: Vec<_> = answers
             .iter()
@@ -85,7 +85,7 @@ async fn test(
 
 fn words(outcome: &Outcome) -> (&'static str, Option<&str>) {
     match outcome {
-        Outcome::Accepted => ("accepted", None),
+        Outcome::Accepted { .. } => ("accepted", None),
         Outcome::Retry { why, .. } => ("not accepted now", Some(why)),
         Outcome::Rejected { why } => ("rejected", Some(why)),
     }

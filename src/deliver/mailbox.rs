@@ -36,6 +36,7 @@ mod sort;
 mod stale;
 mod suppress;
 
+pub use known::Earlier;
 pub use sort::is_end;
 
 use crate::limit::{Cooldown, Window};
@@ -170,6 +171,8 @@ impl Mailbox {
             fallen: Vec::new(),
         };
         past.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let mut sent: Vec<Notice> =
+            past.iter().filter(|notice| notice.state == NoticeState::Sent).cloned().collect();
         for notice in past {
             if notice.is_owed() {
                 mailbox.owe_again(notice, now);
@@ -181,6 +184,12 @@ impl Mailbox {
                     mailbox.lanes.accepted(group, is_end(&notice), None, at);
                 }
             }
+        }
+        // Which message a later one answers depends on which was there first.
+        sent.sort_by_key(|notice| notice.sent_at);
+        for notice in &sent {
+            // The store knows it all already.
+            let _ = mailbox.known.learn(notice);
         }
         mailbox
     }
@@ -200,6 +209,11 @@ impl Mailbox {
         if let Some(group) = group {
             self.lanes.lead(&group, end, seq, since);
         }
+    }
+
+    /// What the recipient was sent before of the incidents of `notice`, which is about to go.
+    pub fn earlier(&self, notice: &Notice) -> Earlier {
+        self.known.earlier(notice)
     }
 
     /// Notices that are owed and not yet accepted.

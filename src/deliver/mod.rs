@@ -39,6 +39,12 @@ pub trait Channel: Send + Sync + Debug {
         None
     }
 
+    /// Whether it brings earlier messages up to date ([`Message::live`]), so that these are worth
+    /// being put into words.
+    fn keeps_live(&self) -> bool {
+        false
+    }
+
     /// Hands over one message. The outbox bounds the time, and decides what an outcome means.
     async fn send(&self, net: &Net, message: &Message) -> Outcome;
 }
@@ -80,7 +86,11 @@ pub struct Operators {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is there.
-    Accepted,
+    Accepted {
+        /// How the channel names the message that later ones about the same incidents refer to:
+        /// the one that was answered, or else the one just sent. None where there is no such name.
+        handle: Option<String>,
+    },
     /// Not now; perhaps later.
     Retry {
         /// When the other side wants to be asked again, if it said so.
@@ -93,6 +103,18 @@ pub enum Outcome {
         /// In its own words, without secrets.
         why: String,
     },
+}
+
+impl Outcome {
+    /// Accepted by a channel that has no names for messages.
+    pub const fn accepted() -> Self {
+        Self::Accepted { handle: None }
+    }
+
+    /// Whether the message is there.
+    pub const fn is_accepted(&self) -> bool {
+        matches!(self, Self::Accepted { .. })
+    }
 }
 
 /// What channels share.

@@ -41,6 +41,21 @@ pub struct Message {
     pub picture: Option<Picture>,
     /// What a person may do about it at once. Each address is a page that asks before it acts.
     pub actions: Vec<Action>,
+    /// The earlier message that this one answers, by the handle that the channel gave it (see
+    /// `Notice::handle`); none where the recipient was told of nothing of it, or by several.
+    pub answers: Option<String>,
+    /// The earlier messages that this one makes out of date, the one that it answers first. Empty
+    /// where the channel keeps no live messages.
+    pub live: Vec<Live>,
+}
+
+/// An earlier message that a channel may bring up to date.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The handle that the channel gave it.
+    pub handle: String,
+    /// What it says from now on; none where that is the new message itself.
+    pub now: Option<Message>,
 }
 
 /// A picture that goes with a message.

@@ -21,7 +21,7 @@ pub use incident::{
     Acknowledgement, CheckState, Incident, IncidentView, NEXT_RUN_SAYS, Paused, RecoveryState,
     TimelineEntry, WELL_AGAIN,
 };
-pub use message::{Action, Format, Message, Picture};
+pub use message::{Action, Format, Live, Message, Picture};
 pub use nearest::{did_you_mean, nearest};
 pub use notice::{Group, HeldBecause, Notice, NoticeState, What};
 pub use observation::{Judgement, Observation, RunResult, Verdict};

@@ -47,6 +47,11 @@ pub struct Notice {
     /// Whether it is such a copy itself: its channel hears only because another fails.
     #[serde(default)]
     pub stands_in: bool,
+    /// How the channel names the message that stands for this notice, so that later ones can refer
+    /// to it: the one that was sent, or the one that it answered. None until it was accepted, where
+    /// a digest carried it, and where the channel has no such names.
+    #[serde(default)]
+    pub handle: Option<String>,
 }
 
 /// Notices that come together.
@@ -87,6 +92,7 @@ impl Notice {
             mute_until: None,
             fell_back: false,
             stands_in: false,
+            handle: None,
         }
     }
 

@@ -15,7 +15,7 @@ pub mod sample;
 mod words;
 
 pub use context::{Context, Counts, HeldContext};
-pub use escape::{clean, escape, html, short};
+pub use escape::{clean, escape, html, link, short};
 pub use fit::{fit, length, split};
 pub use incident::{
     IncidentContext, TimelineContext, bounded_acknowledgement, bounded_dependents, bounded_labels,
@@ -187,6 +187,8 @@ pub fn message(notice: &Notice, daemon: &Name, rendered: Rendered) -> Message {
         html: rendered.html,
         picture: None,
         actions: Vec::new(),
+        answers: None,
+        live: Vec::new(),
     }
 }
 

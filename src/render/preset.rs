@@ -320,6 +320,8 @@ fn message_of(letter: &Letter<'_>) -> Message {
         html,
         picture: None,
         actions: Vec::new(),
+        answers: None,
+        live: Vec::new(),
     }
 }
 
@@ -372,6 +374,8 @@ fn message_without(message: &Message) -> Message {
         html: String::new(),
         picture: None,
         actions: Vec::new(),
+        answers: None,
+        live: Vec::new(),
     }
 }
 

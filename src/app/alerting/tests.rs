@@ -132,9 +132,9 @@ fn play(world: &mut World, earlier: &mut Earlier, act: Act) {
         Act::Run(check) => world.run(NAMES[check]),
         Act::Pass(millis) => world.pass(Duration::from_millis(millis)),
         Act::Deliver(mood) => world.deliver(|notice| match mood {
-            0..=150 => Outcome::Accepted,
-            151..=200 if notice.attempts > 3 => Outcome::Accepted,
-            201.. if *notice.channel != *"chat" => Outcome::Accepted,
+            0..=150 => Outcome::accepted(),
+            151..=200 if notice.attempts > 3 => Outcome::accepted(),
+            201.. if *notice.channel != *"chat" => Outcome::accepted(),
             _ => Outcome::Retry { after: None, why: "no".to_owned() },
         }),
         Act::Silence(check) => world.silence(NAMES[check], secs(600)),

@@ -52,7 +52,7 @@ impl Channel for Console {
         });
         let failed = |why| Outcome::Retry { after: None, why: format!("standard output: {why}") };
         match write.await {
-            Ok(Ok(())) => Outcome::Accepted,
+            Ok(Ok(())) => Outcome::accepted(),
             Ok(Err(why)) => failed(why),
             Err(stopped) => failed(stopped.to_string()),
         }
@@ -86,7 +86,7 @@ mod tests {
     async fn a_message_is_printed_with_its_text_below_the_title() {
         let message = &messages(&KIND)[0];
         let console = channel(&KIND, "");
-        assert_eq!(console.send(&net(), message).await, Outcome::Accepted);
+        assert_eq!(console.send(&net(), message).await, Outcome::accepted());
         owo_colors::set_override(false);
         insta::assert_snapshot!(printed(message), @r"
         🔴 DOWN shop-api — status == 200 failed: status is 503

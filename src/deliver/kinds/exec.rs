@@ -63,7 +63,7 @@ impl Channel for Exec {
             leftovers: Leftovers::Leave,
         };
         match process::run(&self.0, call).await {
-            Ok(ended) if ended.status.success() => Outcome::Accepted,
+            Ok(ended) if ended.status.success() => Outcome::accepted(),
             Ok(ended) => {
                 let said = format!("{}: {}", ended.status, ended.stderr.text());
                 let why = Veil::default().clean(&said);
@@ -94,13 +94,13 @@ mod tests {
     #[tokio::test]
     async fn the_exit_status_says_whether_the_message_was_taken() {
         let grep = r#"["grep", "-q", "\"what\":\"opened\""]"#;
-        assert_eq!(run(grep).await, Outcome::Accepted);
-        assert_eq!(run(r#"["true"]"#).await, Outcome::Accepted);
+        assert_eq!(run(grep).await, Outcome::accepted());
+        assert_eq!(run(r#"["true"]"#).await, Outcome::accepted());
         let why = "exit status: 3: no siren".to_owned();
         let failing = r#"["sh", "-c", "echo no siren >&2; exit 3"]"#;
         assert_eq!(run(failing).await, Outcome::Retry { after: None, why });
         let noisy = r#"["sh", "-c", "head -c 10000000 /dev/zero >&2"]"#;
-        assert_eq!(run(noisy).await, Outcome::Accepted);
+        assert_eq!(run(noisy).await, Outcome::accepted());
     }
 
     #[tokio::test]

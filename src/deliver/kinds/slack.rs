@@ -1,8 +1,10 @@
 use crate::config::Section;
-use crate::deliver::support::{Answer, SecretUrl, Veil, classify, exchange};
+use crate::deliver::support::{
+    Answer, Conversation, SecretUrl, Veil, classify, converse, exchange, is_loud,
+};
 use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
-use crate::model::{Format, Message, OptionDoc, Secret};
-use crate::render::{Tone, fit, split};
+use crate::model::{Action, Format, Message, OptionDoc, Secret};
+use crate::render::{Tone, clean, fit, split};
 use async_trait::async_trait;
 use reqwest::Url;
 use serde::Deserialize;
@@ -12,6 +14,13 @@ use serde_json::{Value as Json, json};
 const SECTION: usize = 3_000;
 /// Blocks in a message; one of them holds the title.
 const BLOCKS: usize = 50;
+
+/// Characters of a button, and of its address; the most buttons of a message.
+const LABEL: usize = 75;
+const ADDRESS: usize = 3_000;
+const BUTTONS: usize = 5;
+/// The most characters of a name that Slack gives to a channel or a message.
+const NAME: usize = 64;
 
 /// Slack, by an incoming webhook or as a bot.
 pub const KIND: ChannelKind = ChannelKind {
@@ -26,6 +35,13 @@ pub const KIND: ChannelKind = ChannelKind {
             "string",
             "\"https://slack.com/api\"",
             "with a token: where the Web API is",
+        ),
+        OptionDoc::new(
+            "update",
+            "boolean",
+            "false",
+            "with a token: the message about an incident always shows its latest state; news \
+             answers in its thread, and shows in the channel as well unless it is good",
         ),
     ],
     example: r##"[[channel]]
@@ -48,7 +64,17 @@ struct Slack {
 #[derive(Debug)]
 enum Target {
     Webhook(SecretUrl),
-    Bot { token: Secret, channel: String, post_message: Url },
+    Bot(Bot),
+}
+
+#[derive(Debug)]
+struct Bot {
+    token: Secret,
+    channel: String,
+    post_message: Url,
+    update_message: Url,
+    /// Whether messages are kept up to date.
+    update: bool,
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
@@ -71,22 +97,34 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         true => section.url("api_url", &["https", "http"]),
         false => section.url("api_url", &["https"]).or_else(|| Url::parse(API).ok()),
     };
+    let update_place = section.place_of("update");
+    let update = section.or("update", false);
+    if update && hooked && !with_token {
+        let hint = "use a bot: `token` and `channel` in place of `webhook_url`";
+        let why = "an incoming webhook cannot change what it has posted";
+        section.report(update_place.error(why).hint(hint));
+        return None;
+    }
     let target = match (webhook, token) {
         (Some(url), None) => Target::Webhook(url),
-        (None, Some(token)) => Target::Bot {
-            token,
-            channel: channel?,
-            post_message: Url::parse(&format!(
-                "{}/chat.postMessage",
-                api?.as_str().trim_end_matches('/')
-            ))
-            .ok()?,
-        },
+        (None, Some(token)) => {
+            let api = api?;
+            let method = |name: &str| {
+                Url::parse(&format!("{}/{name}", api.as_str().trim_end_matches('/'))).ok()
+            };
+            Target::Bot(Bot {
+                token,
+                channel: channel?,
+                post_message: method("chat.postMessage")?,
+                update_message: method("chat.update")?,
+                update,
+            })
+        }
         _ => return None,
     };
     let veil = match &target {
         Target::Webhook(url) => Veil::over(url.secrets()),
-        Target::Bot { token, .. } => Veil::over([token.clone()]),
+        Target::Bot(bot) => Veil::over([bot.token.clone()]),
     };
     Some(Box::new(Slack { target, veil }))
 }
@@ -99,21 +137,20 @@ impl Channel for Slack {
         Preview::json(&self.payload(message))
     }
 
+    fn keeps_live(&self) -> bool {
+        matches!(&self.target, Target::Bot(bot) if bot.update)
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
-        let request = match &self.target {
-            Target::Webhook(url) => net.http.post(url.expose().clone()),
-            Target::Bot { token, post_message, .. } => {
-                net.http.post(post_message.clone()).bearer_auth(token.expose())
-            }
-        };
-        let request = request.json(&self.payload(message));
-        let answer = match exchange(net, request, &self.veil).await {
-            Ok(answer) => answer,
-            Err(outcome) => return outcome,
-        };
         match &self.target {
-            Target::Bot { .. } if answer.status.is_success() => judge(&answer, &self.veil),
-            _ => classify(&answer, &self.veil),
+            Target::Bot(bot) => converse(&Chat { bot, veil: &self.veil }, net, message).await,
+            Target::Webhook(url) => {
+                let request = net.http.post(url.expose().clone()).json(&body(message));
+                match exchange(net, request, &self.veil).await {
+                    Ok(answer) => classify(&answer, &self.veil),
+                    Err(outcome) => outcome,
+                }
+            }
         }
     }
 }
@@ -121,11 +158,98 @@ impl Channel for Slack {
 impl Slack {
     /// The whole body: a bot also says where the message goes.
     fn payload(&self, message: &Message) -> Json {
+        match &self.target {
+            Target::Bot(bot) => bot.payload(message, None),
+            Target::Webhook(_) => body(message),
+        }
+    }
+}
+
+impl Bot {
+    /// A new message, in the thread of `parent` if there is one.
+    fn payload(&self, message: &Message, parent: Option<&str>) -> Json {
         let mut body = body(message);
-        if let Target::Bot { channel, .. } = &self.target {
-            body["channel"] = json!(channel);
+        body["channel"] = json!(self.channel);
+        if let Some(parent) = parent {
+            body["thread_ts"] = json!(parent);
+            // Nobody follows a thread of alerts: what a person must not miss shows outside, too.
+            if is_loud(message.what) || !self.update {
+                body["reply_broadcast"] = json!(true);
+            }
         }
         body
+    }
+
+    /// How a message is named: the channel of the settings, its id, and the time of the message.
+    fn handle(&self, channel: &str, ts: &str) -> Option<String> {
+        let is_plain = |name: &str| {
+            (1..=NAME).contains(&name.len())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        };
+        let is_known = is_plain(channel) && is_plain(ts);
+        is_known.then(|| format!("{}/{channel}/{ts}", self.channel))
+    }
+
+    /// The id of the channel and the time of a message that was posted by the same settings.
+    fn read_handle<'h>(&self, handle: &'h str) -> Option<(&'h str, &'h str)> {
+        let (place, ts) = handle.rsplit_once('/')?;
+        let (channel, id) = place.rsplit_once('/')?;
+        (channel == self.channel).then_some((id, ts))
+    }
+}
+
+/// A bot in its channel.
+struct Chat<'s> {
+    bot: &'s Bot,
+    veil: &'s Veil,
+}
+
+#[async_trait]
+impl Conversation for Chat<'_> {
+    fn is_own(&self, handle: &str) -> bool {
+        self.bot.read_handle(handle).is_some()
+    }
+
+    async fn post(&self, net: &Net, message: &Message, answers: Option<&str>) -> Outcome {
+        let parent = answers.and_then(|handle| Some(self.bot.read_handle(handle)?.1));
+        let body = self.bot.payload(message, parent);
+        let (outcome, said) = self.call(net, &self.bot.post_message, &body).await;
+        match (outcome, answers) {
+            (Outcome::Accepted { .. }, Some(root)) => {
+                Outcome::Accepted { handle: Some(root.to_owned()) }
+            }
+            (Outcome::Accepted { .. }, None) => {
+                Outcome::Accepted { handle: self.bot.handle(&said.channel, &said.ts) }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// See <https://docs.slack.dev/reference/methods/chat.update>.
+    async fn edit(&self, net: &Net, handle: &str, message: &Message) -> Outcome {
+        let Some((channel, ts)) = self.bot.read_handle(handle) else {
+            return Outcome::Rejected { why: "it is elsewhere".to_owned() };
+        };
+        let mut body = body(message);
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|key, _| !key.starts_with("unfurl"));
+            // Those that are not named stay as they were.
+            fields.entry("attachments").or_insert_with(|| json!([]));
+        }
+        body["channel"] = json!(channel);
+        body["ts"] = json!(ts);
+        self.call(net, &self.bot.update_message, &body).await.0
+    }
+}
+
+impl Chat<'_> {
+    async fn call(&self, net: &Net, method: &Url, body: &Json) -> (Outcome, Said) {
+        let request = net.http.post(method.clone()).bearer_auth(self.bot.token.expose());
+        match exchange(net, request.json(body), self.veil).await {
+            Ok(answer) if answer.status.is_success() => judge(&answer, self.veil),
+            Ok(answer) => (classify(&answer, self.veil), Said::default()),
+            Err(outcome) => (outcome, Said::default()),
+        }
     }
 }
 
@@ -134,16 +258,17 @@ impl Slack {
 /// `text` is what notifications show. See <https://docs.slack.dev/reference/block-kit/blocks>.
 fn body(message: &Message) -> Json {
     let title = fit(Format::Slack, &message.title, SECTION);
-    let parts = split(Format::Slack, &message.text, SECTION, BLOCKS - 1);
+    let buttons = buttons(&message.actions);
+    let parts = split(Format::Slack, &message.text, SECTION, BLOCKS - 2);
     let mut body = json!({
         "text": title,
         "blocks": [section(&title)],
         "unfurl_links": false,
         "unfurl_media": false,
     });
-    if !parts.is_empty() {
+    let blocks: Vec<Json> = parts.iter().map(|part| section(part)).chain(buttons).collect();
+    if !blocks.is_empty() {
         let color = Tone::of(message.what, &message.incidents).hex();
-        let blocks: Vec<Json> = parts.iter().map(|part| section(part)).collect();
         body["attachments"] = json!([{ "color": color, "blocks": blocks }]);
     }
     body
@@ -154,26 +279,55 @@ fn section(text: &str) -> Json {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
+/// What a person may do, as buttons that open a page.
+fn buttons(actions: &[Action]) -> Option<Json> {
+    let fitting = actions.iter().filter(|action| action.url.len() <= ADDRESS).take(BUTTONS);
+    let elements: Vec<Json> = fitting
+        .enumerate()
+        .map(|(index, action)| {
+            let label = clean(&action.label, LABEL);
+            json!({
+                "type": "button",
+                "action_id": format!("open-{index}"),
+                "text": { "type": "plain_text", "text": label },
+                "url": action.url,
+            })
+        })
+        .collect();
+    (!elements.is_empty()).then(|| json!({ "type": "actions", "elements": elements }))
+}
+
 /// What the Web API says with status 200.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Said {
     ok: bool,
     #[serde(default)]
     error: String,
+    /// The id of the channel that a message was posted to.
+    #[serde(default)]
+    channel: String,
+    /// The time of the message, by which it is named.
+    #[serde(default)]
+    ts: String,
 }
 
 /// The Web API answers 200 also to what it refuses; the body says which.
-fn judge(answer: &Answer, veil: &Veil) -> Outcome {
+fn judge(answer: &Answer, veil: &Veil) -> (Outcome, Said) {
     let said: Said = match serde_json::from_str(&answer.body) {
         Ok(said) => said,
+        // The answer repeats the message, and may be longer than what is read of it.
+        Err(_) if answer.body.starts_with("{\"ok\":true,") => {
+            return (Outcome::accepted(), Said::default());
+        }
         Err(_) => {
             let why = veil.clean(&format!("this is not Slack's answer: {}", answer.body));
-            return Outcome::Retry { after: answer.retry_after, why };
+            let outcome = Outcome::Retry { after: answer.retry_after, why };
+            return (outcome, Said::default());
         }
     };
     let why = veil.clean(&said.error);
-    match &*said.error {
-        _ if said.ok => Outcome::Accepted,
+    let outcome = match &*said.error {
+        _ if said.ok => Outcome::accepted(),
         "ratelimited"
         | "rate_limited"
         | "internal_error"
@@ -182,191 +336,9 @@ fn judge(answer: &Answer, veil: &Veil) -> Outcome {
         | "service_unavailable"
         | "team_added_to_org" => Outcome::Retry { after: answer.retry_after, why },
         _ => Outcome::Rejected { why },
-    }
+    };
+    (outcome, said)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{BLOCKS, KIND, SECTION};
-    use crate::deliver::Outcome;
-    use crate::deliver::support::testing::{Fake, channel, hostile_messages, messages, net, read};
-    use serde_json::Value as Json;
-    use std::time::Duration;
-
-    /// Holds a body against the limits of Block Kit.
-    fn assert_takes(body: &Json) {
-        let blocks = body["blocks"].as_array().unwrap();
-        let attached = body["attachments"][0]["blocks"].as_array();
-        let all: Vec<&Json> = blocks.iter().chain(attached.into_iter().flatten()).collect();
-        assert!(all.len() <= BLOCKS, "{}", all.len());
-        for block in all {
-            let text = block["text"]["text"].as_str().unwrap();
-            assert!((1..=SECTION).contains(&text.chars().count()), "{}", text.len());
-            for entity in text.split('&').skip(1) {
-                assert!(
-                    entity.starts_with("amp;")
-                        || entity.starts_with("lt;")
-                        || entity.starts_with("gt;")
-                        || entity.starts_with([' ', '…']),
-                    "{entity}"
-                );
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_webhook_gets_the_title_and_the_text_beside_a_coloured_bar() {
-        let fake = Fake::start().await;
-        fake.answer(200, &[], "ok");
-        let slack = channel(&KIND, &format!("webhook_url = \"{}\"", fake.url("/services/T/B/X")));
-        for message in messages(&KIND).iter().chain(&hostile_messages(&KIND)) {
-            assert_eq!(slack.send(&net(), message).await, Outcome::Accepted);
-            assert_takes(&fake.last().json());
-        }
-        insta::assert_json_snapshot!(fake.requests()[0].json(), @r##"
-        {
-          "text": "🔴 *DOWN shop-api* — status == 200 failed: status is 503",
-          "blocks": [
-            {
-              "type": "section",
-              "text": {
-                "type": "mrkdwn",
-                "text": "🔴 *DOWN shop-api* — status == 200 failed: status is 503",
-                "verbatim": true
-              }
-            }
-          ],
-          "unfurl_links": false,
-          "unfurl_media": false,
-          "attachments": [
-            {
-              "color": "#d73a49",
-              "blocks": [
-                {
-                  "type": "section",
-                  "text": {
-                    "type": "mrkdwn",
-                    "text": "Since 2026-03-01 09:15:02 UTC\ncritical · http · team=shop · tier=1 · prod\n<https://wiki.example/shop-api|Runbook>",
-                    "verbatim": true
-                  }
-                }
-              ]
-            }
-          ]
-        }
-        "##);
-        insta::assert_json_snapshot!(fake.requests()[2].json(), @r#"
-        {
-          "text": "🟢 *UP billing* — was down for 5m 10s · prod",
-          "blocks": [
-            {
-              "type": "section",
-              "text": {
-                "type": "mrkdwn",
-                "text": "🟢 *UP billing* — was down for 5m 10s · prod",
-                "verbatim": true
-              }
-            }
-          ],
-          "unfurl_links": false,
-          "unfurl_media": false
-        }
-        "#);
-    }
-
-    #[tokio::test]
-    async fn a_bot_posts_to_its_channel() {
-        let fake = Fake::start().await;
-        fake.answer(200, &[], r#"{"ok":true,"ts":"1.2"}"#);
-        let slack = channel(
-            &KIND,
-            &format!("token = \"xoxb-1\"\nchannel = \"#ops\"\napi_url = \"{}\"", fake.url("/api/")),
-        );
-        assert_eq!(slack.send(&net(), &messages(&KIND)[0]).await, Outcome::Accepted);
-        let request = fake.last();
-        assert_eq!(request.uri.path(), "/api/chat.postMessage");
-        assert_eq!(request.headers["authorization"], "Bearer xoxb-1");
-        assert_eq!(request.json()["channel"], "#ops");
-    }
-
-    #[tokio::test]
-    async fn slacks_answers_say_what_to_do() {
-        let fake = Fake::start().await;
-        let hook = channel(
-            &KIND,
-            &format!("webhook_url = \"{}\"", fake.url("/services/T/B/SECRETSECRET")),
-        );
-        let bot = channel(
-            &KIND,
-            &format!(
-                "token = \"xoxb-secret\"\nchannel = \"C1\"\napi_url = \"{}\"",
-                fake.url("/api")
-            ),
-        );
-        let rejected = |why: &str| Outcome::Rejected { why: why.to_owned() };
-        let retry = |after: Option<u64>, why: &str| Outcome::Retry {
-            after: after.map(Duration::from_secs),
-            why: why.to_owned(),
-        };
-        let message = &messages(&KIND)[0];
-        for (channel, status, wait, body, expected) in [
-            (&hook, 404, "", "no_service", rejected("404 Not Found: no_service")),
-            (&hook, 400, "", "invalid_payload", rejected("400 Bad Request: invalid_payload")),
-            (&hook, 404, "", "no SECRETSECRET", rejected("404 Not Found: no [secret]")),
-            (
-                &hook,
-                429,
-                "30",
-                "rate_limited",
-                retry(Some(30), "429 Too Many Requests: rate_limited"),
-            ),
-            (&hook, 500, "", "", retry(None, "500 Internal Server Error")),
-            (
-                &bot,
-                200,
-                "",
-                r#"{"ok":false,"error":"channel_not_found"}"#,
-                rejected("channel_not_found"),
-            ),
-            (&bot, 200, "", r#"{"ok":false,"error":"bad xoxb-secret"}"#, rejected("bad [secret]")),
-            (
-                &bot,
-                200,
-                "5",
-                r#"{"ok":false,"error":"ratelimited"}"#,
-                retry(Some(5), "ratelimited"),
-            ),
-            (
-                &bot,
-                429,
-                "9",
-                r#"{"ok":false}"#,
-                retry(Some(9), r#"429 Too Many Requests: {"ok":false}"#),
-            ),
-            (&bot, 200, "", "<html>", retry(None, "this is not Slack's answer: <html>")),
-        ] {
-            let headers = [("retry-after", wait)];
-            fake.answer(status, if wait.is_empty() { &[] } else { &headers }, body);
-            assert_eq!(channel.send(&net(), message).await, expected);
-        }
-        assert!(!format!("{hook:?}{bot:?}").to_lowercase().contains("secretsecret"));
-        assert!(!format!("{bot:?}").contains("xoxb"));
-    }
-
-    #[test]
-    fn problems_say_what_to_do() {
-        let problems = [
-            "",
-            "token = \"xoxb-1\"",
-            "webhook_url = \"https://hooks.example/x\"\ntoken = \"xoxb-1\"\nchannel = \"C1\"",
-            "webhook_url = \"hooks.example\"",
-        ]
-        .map(|text| read(&KIND, text).1);
-        insta::assert_snapshot!(problems.join("\n"), @r"
-        daemon.toml:1:1: needs `webhook_url`, or `token` and `channel` (create an incoming webhook, or a bot with the scope chat:write)
-        daemon.toml:1:1: channel: is missing
-        daemon.toml:2:9: token: there is a `webhook_url` already; one of them is enough
-        daemon.toml:1:15: webhook_url: is not a URL: relative URL without a base (it starts with https:// or http://)
-        ");
-    }
-}
+mod tests;

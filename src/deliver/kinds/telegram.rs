@@ -1,24 +1,37 @@
+mod answer;
+
 use crate::config::Section;
-use crate::deliver::support::{Answer, Button, Veil, classify, exchange, is_placeholder};
+use crate::deliver::support::{
+    Button, Conversation, Veil, converse, exchange, is_placeholder,
+};
 use crate::deliver::{Channel, ChannelKind, Net, Operators, Outcome, Preview};
-use crate::model::{Format, Message, OptionDoc, Secret, Severity, What};
-use crate::render::{fit, length};
+use crate::model::{Format, Message, OptionDoc, Picture, Secret, Severity, What};
+use crate::render::{clean, fit, length};
+use answer::{Said, judge};
 use async_trait::async_trait;
 use reqwest::Url;
-use serde::Deserialize;
+use reqwest::multipart::{Form, Part};
+use serde::{Deserialize, Serialize};
 use serde::de::{Deserializer, Error as _, Visitor};
 use std::fmt;
 use std::time::Duration;
-use teloxide::payloads::{SendMessage, SendMessageSetters};
+use teloxide::payloads::{EditMessageText, SendMessage};
 use teloxide::types::{
     ChatId, InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, MessageId, ParseMode,
-    Recipient, ThreadId,
+    Recipient, ReplyParameters, ThreadId,
 };
 
 /// Characters of a message after its entities are parsed, in UTF-16 units.
 const TEXT: usize = 4_096;
 /// Characters that the title may take of them.
 const TITLE: usize = 1_000;
+/// Characters below a picture, and of a button; buttons in a row, and in all.
+const CAPTION: usize = 1_024;
+const LABEL: usize = 60;
+const ROW: usize = 2;
+const BUTTONS: usize = 6;
+/// How long sending a picture may take.
+const PICTURE: Duration = Duration::from_secs(30);
 const API: &str = "https://api.telegram.org";
 
 /// Telegram, as a bot.
@@ -47,6 +60,12 @@ pub const KIND: ChannelKind = ChannelKind {
             "what is less severe (`critical`, `warning`) comes without a sound",
         ),
         OptionDoc::new(
+            "update",
+            "boolean",
+            "false",
+            "the message about an incident always shows its latest state; news answers it",
+        ),
+        OptionDoc::new(
             "operate",
             "table",
             "nobody",
@@ -71,10 +90,12 @@ struct Telegram {
     topic: Option<ThreadId>,
     /// Less severe messages make no sound.
     silent_below: Option<Severity>,
+    /// Whether messages are kept up to date.
+    update: bool,
     /// Who may press a button.
     operators: Option<Operators>,
-    /// Holds the token.
-    send_message: Url,
+    /// The bot's own address, to which the methods are added. Holds the token.
+    bot: Url,
     veil: Veil,
 }
 
@@ -100,6 +121,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         "warning" => Ok(Severity::Warning),
         _ => Err(format!("`{word}` is neither \"critical\" nor \"warning\"")),
     });
+    let update = section.or("update", false);
     let operate = read_operate(section, chat.as_ref());
     let (token, Chat(chat), api) = (token?, chat?, api?);
     let operators = operate.map(|(chats, users)| Operators {
@@ -108,16 +130,10 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         chats,
         users,
     });
-    let mut send_message = api;
-    send_message
-        .path_segments_mut()
-        .ok()?
-        .pop_if_empty()
-        .push(&format!("bot{}", token.expose()))
-        .push("sendMessage");
-    let path = Secret::new(send_message.path());
-    let veil = Veil::over([token, path, Secret::new(send_message.as_str())]);
-    Some(Box::new(Telegram { chat, topic, silent_below, operators, send_message, veil }))
+    let mut bot = api;
+    bot.path_segments_mut().ok()?.pop_if_empty().push(&format!("bot{}", token.expose()));
+    let veil = Veil::over([token, Secret::new(bot.path()), Secret::new(bot.as_str())]);
+    Some(Box::new(Telegram { chat, topic, silent_below, update, operators, bot, veil }))
 }
 
 /// The chats and the people of `operate`. The channel's own chat is always among the chats, so
@@ -192,46 +208,156 @@ impl<'de> Deserialize<'de> for Chat {
 #[async_trait]
 impl Channel for Telegram {
     fn preview(&self, message: &Message) -> Result<Preview, String> {
-        Preview::json(&self.formatted(message, html(message)))
+        let markup = self.keyboard(message, Place::New(None));
+        Preview::json(&self.new_message(message, Words::html(message), markup, None))
     }
 
     fn operators(&self) -> Option<Operators> {
         self.operators.clone()
     }
 
+    fn keeps_live(&self) -> bool {
+        self.update
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
-        let html = html(message);
-        let outcome = self.post(net, &self.formatted(message, html.clone())).await;
-        match outcome {
-            // A template of somebody's own may print what Telegram does not read. The alert still
-            // goes, as plain text.
-            Outcome::Rejected { why } if why.contains("can't parse entities") => {
-                tracing::warn!(%why, "Telegram cannot read the template's HTML; sent as plain text");
-                let text = fit(Format::Plain, &plain(&html), TEXT);
-                self.post(net, &self.payload(message, text)).await
+        converse(self, net, message).await
+    }
+}
+
+#[async_trait]
+impl Conversation for Telegram {
+    fn is_own(&self, handle: &str) -> bool {
+        self.read_handle(handle).is_some()
+    }
+
+    async fn post(&self, net: &Net, message: &Message, answers: Option<&str>) -> Outcome {
+        let parent = answers.and_then(|handle| self.read_handle(handle));
+        let (outcome, said) = self.deliver(net, message, Place::New(parent)).await;
+        if !outcome.is_accepted() {
+            return outcome;
+        }
+        if let Some(root) = answers {
+            return Outcome::Accepted { handle: Some(root.to_owned()) };
+        }
+        if let (Some(picture), Some(id)) = (&message.picture, said) {
+            self.send_picture(net, picture, id);
+        }
+        Outcome::Accepted { handle: said.map(|id| format!("{}/{}", self.place(), id.0)) }
+    }
+
+    async fn edit(&self, net: &Net, handle: &str, message: &Message) -> Outcome {
+        let Some(id) = self.read_handle(handle) else {
+            return Outcome::Rejected { why: "it is elsewhere".to_owned() };
+        };
+        match self.deliver(net, message, Place::Old(id)).await.0 {
+            Outcome::Rejected { why } if why.contains("message is not modified") => {
+                Outcome::accepted()
             }
             outcome => outcome,
         }
     }
 }
 
-impl Telegram {
-    fn formatted(&self, message: &Message, html: String) -> SendMessage {
-        self.payload(message, html).parse_mode(ParseMode::Html)
+/// Where a text goes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Into a new message, which may answer another.
+    New(Option<MessageId>),
+    /// In the place of what that message says.
+    Old(MessageId),
+}
+
+/// A text, and how it is to be read.
+#[derive(Clone, Debug)]
+struct Words {
+    text: String,
+    mode: Option<ParseMode>,
+}
+
+impl Words {
+    fn html(message: &Message) -> Self {
+        Self { text: html(message), mode: Some(ParseMode::Html) }
     }
 
-    fn payload(&self, message: &Message, text: String) -> SendMessage {
-        let mut payload = SendMessage::new(self.chat.clone(), text);
+    fn without_tags(&self) -> Self {
+        Self { text: fit(Format::Plain, &plain(&self.text), TEXT), mode: None }
+    }
+}
+
+impl Telegram {
+    /// Hands a message over, without what Telegram does not take of it: an alert without its
+    /// colours and buttons is worth more than none.
+    async fn deliver(
+        &self,
+        net: &Net,
+        message: &Message,
+        place: Place,
+    ) -> (Outcome, Option<MessageId>) {
+        let mut words = Words::html(message);
+        let mut keyboard = self.keyboard(message, place);
+        loop {
+            let (text, buttons) = (words.clone(), keyboard.clone());
+            let (outcome, said) = match place {
+                Place::New(parent) => {
+                    let payload = self.new_message(message, text, buttons, parent);
+                    self.call(net, "sendMessage", &payload).await
+                }
+                Place::Old(id) => {
+                    let payload = self.new_text(id, text, buttons);
+                    self.call(net, "editMessageText", &payload).await
+                }
+            };
+            match &outcome {
+                // A template of somebody's own may print what Telegram does not read.
+                Outcome::Rejected { why }
+                    if words.mode.is_some() && why.contains("can't parse entities") =>
+                {
+                    tracing::warn!(%why, "Telegram cannot read the template's HTML; sent as plain text");
+                    words = words.without_tags();
+                }
+                // It takes no address that only an own network knows.
+                Outcome::Rejected { why }
+                    if keyboard.is_some() && why.to_lowercase().contains("button") =>
+                {
+                    tracing::warn!(%why, "Telegram does not take the buttons; sent without them");
+                    keyboard = None;
+                }
+                _ => return (outcome, said),
+            }
+        }
+    }
+
+    fn new_message(
+        &self,
+        message: &Message,
+        words: Words,
+        keyboard: Option<InlineKeyboardMarkup>,
+        parent: Option<MessageId>,
+    ) -> SendMessage {
+        let mut payload = SendMessage::new(self.chat.clone(), words.text);
         payload.message_thread_id = self.topic;
+        payload.parse_mode = words.mode;
         payload.disable_notification = self.is_silent(message).then_some(true);
-        payload.reply_markup = self.buttons(message).map(Into::into);
-        payload.link_preview_options(LinkPreviewOptions {
-            is_disabled: true,
-            url: None,
-            prefer_small_media: false,
-            prefer_large_media: false,
-            show_above_text: false,
-        })
+        payload.reply_markup = keyboard.map(Into::into);
+        payload.link_preview_options = Some(no_preview());
+        payload.reply_parameters =
+            parent.map(|id| ReplyParameters::new(id).allow_sending_without_reply());
+        payload
+    }
+
+    /// Without a keyboard, the one that the message has goes away.
+    fn new_text(
+        &self,
+        id: MessageId,
+        words: Words,
+        keyboard: Option<InlineKeyboardMarkup>,
+    ) -> EditMessageText {
+        let mut payload = EditMessageText::new(self.chat.clone(), id, words.text);
+        payload.parse_mode = words.mode;
+        payload.link_preview_options = Some(no_preview());
+        payload.reply_markup = keyboard;
+        payload
     }
 
     /// Whether all that the message is about is less severe than what should make a sound. A test
@@ -241,8 +367,18 @@ impl Telegram {
         matches!((worst, self.silent_below), (Some(worst), Some(least)) if worst < least)
     }
 
+    /// The buttons below a message. An answer to one that is kept up to date has none: those of
+    /// that one go away once they are of no use.
+    fn keyboard(&self, message: &Message, place: Place) -> Option<InlineKeyboardMarkup> {
+        let is_answer = matches!(place, Place::New(Some(_)));
+        if is_answer && self.update {
+            return None;
+        }
+        self.operations(message).or_else(|| links(message))
+    }
+
     /// What can be done about the message at once, by those who may.
-    fn buttons(&self, message: &Message) -> Option<InlineKeyboardMarkup> {
+    fn operations(&self, message: &Message) -> Option<InlineKeyboardMarkup> {
         self.operators.as_ref()?;
         let [incident] = &*message.incidents else { return None };
         let wants_hands = matches!(
@@ -265,13 +401,102 @@ impl Telegram {
         (!row.is_empty()).then(|| InlineKeyboardMarkup::new([row]))
     }
 
-    async fn post(&self, net: &Net, payload: &SendMessage) -> Outcome {
-        let request = net.http.post(self.send_message.clone()).json(payload);
+    /// Sends a picture below a message that is there already. Nobody waits for it: the message
+    /// counts, and must not be repeated because a picture takes long.
+    fn send_picture(&self, net: &Net, picture: &Picture, below: MessageId) {
+        let Some(form) = self.picture_form(picture, below) else { return };
+        let request = net.http.post(self.method("sendPhoto")).multipart(form).timeout(PICTURE);
+        tokio::spawn(async move {
+            let failure = match request.send().await {
+                Ok(answer) => answer.error_for_status().err(),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = failure {
+                let why = error.without_url();
+                tracing::info!(%why, "a picture in Telegram did not go out");
+            }
+        });
+    }
+
+    /// See <https://core.telegram.org/bots/api#sendphoto>.
+    fn picture_form(&self, picture: &Picture, below: MessageId) -> Option<Form> {
+        let reply = ReplyParameters::new(below).allow_sending_without_reply();
+        let file = Part::bytes(picture.png.to_vec()).file_name("recent.png");
+        let mut form = Form::new()
+            .text("chat_id", chat_name(&self.chat))
+            .text("caption", fit(Format::Plain, &clean(&picture.alt, CAPTION), CAPTION))
+            .text("disable_notification", "true")
+            .text("reply_parameters", serde_json::to_string(&reply).ok()?)
+            .part("photo", file.mime_str("image/png").ok()?);
+        if let Some(topic) = self.topic {
+            form = form.text("message_thread_id", topic.0.0.to_string());
+        }
+        Some(form)
+    }
+
+    fn method(&self, name: &str) -> Url {
+        let mut url = self.bot.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(name);
+        }
+        url
+    }
+
+    async fn call(
+        &self,
+        net: &Net,
+        method: &str,
+        payload: &(impl Serialize + Sync),
+    ) -> (Outcome, Option<MessageId>) {
+        let request = net.http.post(self.method(method)).json(payload);
         match exchange(net, request, &self.veil).await {
-            Ok(answer) => judge(answer, &self.veil),
-            Err(outcome) => outcome,
+            Ok(answer) => {
+                let said = Said::message_id(&answer.body);
+                (judge(answer, &self.veil), said)
+            }
+            Err(outcome) => (outcome, None),
         }
     }
+
+    /// The chat and the topic in it, which are a part of what messages are named.
+    fn place(&self) -> String {
+        let topic = self.topic.map_or(0, |topic| topic.0.0);
+        format!("{}/{topic}", chat_name(&self.chat))
+    }
+
+    /// The number of a message in this chat and topic.
+    fn read_handle(&self, handle: &str) -> Option<MessageId> {
+        let (place, id) = handle.rsplit_once('/')?;
+        (place == self.place()).then(|| id.parse().ok().map(MessageId)).flatten()
+    }
+}
+
+fn chat_name(chat: &Recipient) -> String {
+    match chat {
+        Recipient::Id(ChatId(id)) => id.to_string(),
+        Recipient::ChannelUsername(name) => name.clone(),
+    }
+}
+
+fn no_preview() -> LinkPreviewOptions {
+    LinkPreviewOptions {
+        is_disabled: true,
+        url: None,
+        prefer_small_media: false,
+        prefer_large_media: false,
+        show_above_text: false,
+    }
+}
+
+/// What a person may do about a message on the daemon's pages.
+fn links(message: &Message) -> Option<InlineKeyboardMarkup> {
+    let buttons = message.actions.iter().filter_map(|action| {
+        let url = Url::parse(&action.url).ok().filter(|url| url.scheme().starts_with("http"))?;
+        Some(InlineKeyboardButton::url(clean(&action.label, LABEL), url))
+    });
+    let buttons: Vec<_> = buttons.take(BUTTONS).collect();
+    let rows: Vec<Vec<_>> = buttons.chunks(ROW).map(<[_]>::to_vec).collect();
+    (!rows.is_empty()).then(|| InlineKeyboardMarkup::new(rows))
 }
 
 /// Title and text, within Telegram's limit.
@@ -302,266 +527,5 @@ fn plain(html: &str) -> String {
     out.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
-/// What the Bot API says: <https://core.telegram.org/bots/api#making-requests>.
-#[derive(Debug, Deserialize)]
-struct Said {
-    ok: bool,
-    error_code: Option<u16>,
-    description: Option<String>,
-    #[serde(default)]
-    parameters: Parameters,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Parameters {
-    retry_after: Option<u64>,
-    migrate_to_chat_id: Option<i64>,
-}
-
-fn judge(mut answer: Answer, veil: &Veil) -> Outcome {
-    let said: Option<Said> = serde_json::from_str(&answer.body).ok();
-    let Some(said) = said else {
-        if answer.status.is_success() {
-            // The body of a message that was accepted says so in its first bytes, however long
-            // it is.
-            if answer.body.trim_start().starts_with("{\"ok\":true") {
-                return Outcome::Accepted;
-            }
-            let why = veil.clean(&format!("this is not Telegram's answer: {}", answer.body));
-            return Outcome::Retry { after: answer.retry_after, why };
-        }
-        return classify(&answer, veil);
-    };
-    if said.ok {
-        return Outcome::Accepted;
-    }
-    // The code in the body is the one that counts; a relay may answer with another status.
-    if let Some(code) = said.error_code.and_then(|code| reqwest::StatusCode::from_u16(code).ok()) {
-        answer.status = code;
-    }
-    answer.retry_after =
-        said.parameters.retry_after.map(Duration::from_secs).or(answer.retry_after);
-    let mut why = said.description.unwrap_or_else(|| answer.body.clone());
-    if let Some(id) = said.parameters.migrate_to_chat_id {
-        why = format!("{why}: set chat_id = {id}");
-    }
-    answer.body = why;
-    if answer.status.is_success() {
-        return Outcome::Rejected { why: veil.clean(&answer.body) };
-    }
-    classify(&answer, veil)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{KIND, TEXT, plain};
-    use crate::deliver::support::testing::{Fake, channel, hostile_messages, messages, net, read};
-    use crate::deliver::{Channel, Outcome};
-    use crate::model::{Format, Severity, What};
-    use crate::render::length;
-    use std::time::Duration;
-
-    const OK: &str = r#"{"ok":true,"result":{"message_id":1}}"#;
-
-    fn telegram(fake: &Fake) -> Box<dyn Channel> {
-        let api = fake.url("/api/");
-        channel(&KIND, &format!("token = \"1:SECRET\"\nchat_id = -100\napi_url = \"{api}\""))
-    }
-
-    /// Reads HTML as Telegram does: tags closed in order, no bare `<`, four entities.
-    fn assert_parses(html: &str) {
-        let mut open = Vec::new();
-        let mut rest = html;
-        while let Some(start) = rest.find('<') {
-            let end = start + rest[start..].find('>').expect("an unclosed tag");
-            let tag = &rest[start + 1..end];
-            match tag.strip_prefix('/') {
-                Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
-                None => open.push(tag.split(' ').next().unwrap()),
-            }
-            rest = &rest[end + 1..];
-        }
-        assert_eq!(open, [""; 0], "{html}");
-        assert!((1..=TEXT).contains(&length(Format::TelegramHtml, html)));
-    }
-
-    #[tokio::test]
-    async fn a_message_is_html_that_telegram_reads() {
-        let fake = Fake::start().await;
-        fake.answer(200, &[], OK);
-        let telegram = telegram(&fake);
-        let hostile = hostile_messages(&KIND);
-        for message in messages(&KIND).iter().chain(&hostile[..2]) {
-            assert_eq!(telegram.send(&net(), message).await, Outcome::Accepted);
-            assert_parses(fake.last().json()["text"].as_str().unwrap());
-        }
-        assert_eq!(fake.last().uri.path(), "/api/bot1:SECRET/sendMessage");
-        insta::assert_json_snapshot!(fake.requests()[0].json(), @r#"
-        {
-          "chat_id": -100,
-          "text": "🔴 <b>DOWN shop-api</b> — status == 200 failed: status is 503\nSince 2026-03-01 09:15:02 UTC\ncritical · http · team=shop · tier=1 · prod\n<a href=\"https://wiki.example/shop-api\">Runbook</a>",
-          "parse_mode": "HTML",
-          "link_preview_options": {
-            "is_disabled": true
-          }
-        }
-        "#);
-        insta::assert_json_snapshot!(fake.requests()[2].json(), @r#"
-        {
-          "chat_id": -100,
-          "text": "🟢 <b>UP billing</b> — was down for 5m 10s · prod",
-          "parse_mode": "HTML",
-          "link_preview_options": {
-            "is_disabled": true
-          }
-        }
-        "#);
-    }
-
-    #[tokio::test]
-    async fn html_that_telegram_cannot_read_goes_as_plain_text() {
-        let fake = Fake::start().await;
-        fake.answer(
-            400,
-            &[],
-            r#"{"ok":false,"error_code":400,"description":"Bad Request: can't parse entities: …"}"#,
-        );
-        fake.then(200, &[], OK);
-        let message = &hostile_messages(&KIND)[2];
-        assert_eq!(telegram(&fake).send(&net(), message).await, Outcome::Accepted);
-        let sent = fake.last().json();
-        assert!(sent.get("parse_mode").is_none());
-        assert!(sent["text"].as_str().unwrap().encode_utf16().count() <= TEXT);
-        assert_eq!(plain("<b>a &amp;lt; b</b> <c"), "a &lt; b <c");
-    }
-
-    #[tokio::test]
-    async fn telegrams_answers_say_what_to_do() {
-        let fake = Fake::start().await;
-        let telegram = telegram(&fake);
-        let message = &messages(&KIND)[0];
-        let rejected = |why: &str| Outcome::Rejected { why: why.to_owned() };
-        let retry = |after: Option<u64>, why: &str| Outcome::Retry {
-            after: after.map(Duration::from_secs),
-            why: why.to_owned(),
-        };
-        for (status, body, expected) in [
-            (200, r#"{"ok":true,"result":{"broken"#, Outcome::Accepted),
-            (
-                429,
-                r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 5","parameters":{"retry_after":5}}"#,
-                retry(Some(5), "429 Too Many Requests: Too Many Requests: retry after 5"),
-            ),
-            (
-                400,
-                r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#,
-                rejected("400 Bad Request: Bad Request: chat not found"),
-            ),
-            (
-                400,
-                r#"{"ok":false,"error_code":400,"description":"upgraded","parameters":{"migrate_to_chat_id":-1005}}"#,
-                rejected("400 Bad Request: upgraded: set chat_id = -1005"),
-            ),
-            (
-                401,
-                r#"{"ok":false,"error_code":401,"description":"Unauthorized 1:SECRET"}"#,
-                rejected("401 Unauthorized: Unauthorized [secret]"),
-            ),
-            (502, "<html>", retry(None, "502 Bad Gateway: <html>")),
-            (200, "<html>", retry(None, "this is not Telegram's answer: <html>")),
-        ] {
-            fake.answer(status, &[], body);
-            assert_eq!(telegram.send(&net(), message).await, expected);
-        }
-        assert!(!format!("{telegram:?}").contains("SECRET"));
-    }
-
-    #[tokio::test]
-    async fn only_what_wants_hands_has_buttons_and_only_where_somebody_may_press_them() {
-        let fake = Fake::start().await;
-        fake.answer(200, &[], OK);
-        let api = fake.url("");
-        let keys = format!("token = \"1:SECRET\"\nchat_id = -100\napi_url = \"{api}\"\n");
-        let more = "message_thread_id = 17\nsilent_below = \"critical\"\noperate = { users = [7] }";
-        let operated = channel(&KIND, &format!("{keys}{more}"));
-        let rules = operated.operators().unwrap();
-        assert_eq!((rules.chats, rules.users), (vec![-100], vec![7]));
-        assert!(channel(&KIND, &keys).operators().is_none());
-        for message in messages(&KIND) {
-            assert_eq!(operated.send(&net(), &message).await, Outcome::Accepted);
-            let sent = fake.last().json();
-            assert_eq!(sent["message_thread_id"], 17);
-            let quiet = message.incidents.iter().all(|it| it.severity != Severity::Critical)
-                && !message.incidents.is_empty();
-            assert_eq!(sent.get("disable_notification").is_some(), quiet, "{}", message.what);
-            let buttons = matches!(message.what, What::Opened | What::Worsened);
-            assert_eq!(sent.get("reply_markup").is_some(), buttons, "{}", message.what);
-        }
-        let opened = &messages(&KIND)[0];
-        operated.send(&net(), opened).await;
-        let id = &opened.incidents[0].id;
-        let row = serde_json::json!([
-            { "text": "Acknowledge", "callback_data": format!("ack:{id}") },
-            { "text": "Silence 2h", "callback_data": format!("silence:{id}") },
-        ]);
-        assert_eq!(fake.last().json()["reply_markup"]["inline_keyboard"][0], row);
-    }
-
-    #[test]
-    fn whoever_may_operate_is_named_in_full() {
-        let check = |keys: &str, expected: &str| {
-            assert_eq!(read(&KIND, &format!("token = \"1:x\"\n{keys}")).1, expected);
-        };
-        check("chat_id = -1\noperate = { users = [7], chats = [7] }", "");
-        check("chat_id = \"${C}\"\noperate = { users = [7] }", "");
-        check(
-            "chat_id = -1\noperate = { users = [] }",
-            "daemon.toml:3:21: operate.users: names nobody; without `operate` nobody may operate",
-        );
-        check(
-            "chat_id = -1\noperate = { chats = [7] }",
-            "daemon.toml:3:11: operate.users: is missing",
-        );
-        check(
-            "chat_id = \"@ops\"\noperate = { users = [7] }",
-            "daemon.toml:3:11: operate: needs a `chat_id` that is a number",
-        );
-        check(
-            "chat_id = -1\nmessage_thread_id = 0\nsilent_below = \"info\"",
-            "daemon.toml:3:21: message_thread_id: is not the number of a topic\n\
-             daemon.toml:4:16: silent_below: `info` is neither \"critical\" nor \"warning\"",
-        );
-    }
-
-    #[tokio::test]
-    async fn the_token_is_not_in_the_words_about_a_connection_that_failed() {
-        let text = "token = \"1:SECRET\"\nchat_id = \"@ops\"\napi_url = \"http://127.0.0.1:1\"";
-        match channel(&KIND, text).send(&net(), &messages(&KIND)[0]).await {
-            Outcome::Retry { why, .. } => assert!(!why.contains("SECRET"), "{why}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_chat_is_a_number_or_a_name() {
-        for (chat, expected) in [
-            ("-1001", r"Telegram { chat: Id(ChatId(-1001)), .. }"),
-            ("\"-1001\"", r"Telegram { chat: Id(ChatId(-1001)), .. }"),
-            ("\"@ops\"", r#"Telegram { chat: ChannelUsername("@ops"), .. }"#),
-        ] {
-            let text = format!("token = \"1:x\"\nchat_id = {chat}");
-            assert_eq!(format!("{:?}", channel(&KIND, &text)), expected);
-        }
-        assert_eq!(read(&KIND, "token = \"${T}\"\nchat_id = \"${C}\"").1, "");
-        let problems =
-            ["", "token = \"bot1:x\"\nchat_id = \"ops\"", "token = \"1:x\"\nchat_id = 1.5"]
-                .map(|text| read(&KIND, text).1);
-        insta::assert_snapshot!(problems.join("\n"), @r#"
-        daemon.toml:1:1: token: is missing
-        daemon.toml:1:1: chat_id: is missing
-        daemon.toml:1:9: token: is not the token of a bot (it looks like 110201543:AAHdqTcv…)
-        daemon.toml:2:11: chat_id: `ops` is neither the number of a chat nor an @name
-        daemon.toml:2:11: chat_id: invalid type: floating point `1.5`, expected the number of a chat or the "@name" of a channel
-        "#);
-    }
-}
+mod tests;

@@ -209,7 +209,7 @@ mod tests {
         fake.answer(202, &[], "");
         let webhook = channel(&KIND, &format!("url = \"{}\"", fake.url("/in")));
         for message in messages(&KIND).iter().chain(&hostile_messages(&KIND)) {
-            assert_eq!(webhook.send(&net(), message).await, Outcome::Accepted);
+            assert_eq!(webhook.send(&net(), message).await, Outcome::accepted());
             assert!(fake.last().body.len() < 2_500_000, "{}", fake.last().body.len());
         }
         insta::assert_json_snapshot!(fake.requests()[0].json(), @r#"
@@ -279,7 +279,7 @@ mod tests {
             fake.url("/in?a=b")
         );
         let message = &messages(&KIND)[0];
-        assert_eq!(channel(&KIND, &text).send(&net(), message).await, Outcome::Accepted);
+        assert_eq!(channel(&KIND, &text).send(&net(), message).await, Outcome::accepted());
         let request = fake.last();
         assert_eq!((request.method.as_str(), request.uri.query()), ("PUT", Some("a=b")));
         assert_eq!(request.headers["x-key"], "k");

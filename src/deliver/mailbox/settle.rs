@@ -16,7 +16,7 @@ impl Mailbox {
                 entry.notice.attempts = entry.notice.attempts.saturating_add(1);
             }
             match outcome {
-                Outcome::Accepted => self.accepted(seq, now, handed_at),
+                Outcome::Accepted { handle } => self.accepted(seq, handle, now, handed_at),
                 Outcome::Rejected { why } => {
                     self.recovered(mono(now));
                     self.refused(seq, &why);
@@ -27,13 +27,18 @@ impl Mailbox {
         self.take_changes()
     }
 
-    fn accepted(&mut self, seq: u64, now: Moment, handed_at: i64) {
+    fn accepted(&mut self, seq: u64, handle: Option<String>, now: Moment, handed_at: i64) {
         let at = mono(now);
         self.recovered(at);
         let taken = self.take(seq);
         for mut notice in taken {
             notice.state = NoticeState::Sent;
             notice.sent_at = Some(now.wall);
+            // A digest stands for those that it carries.
+            notice.handle = handle.clone().filter(|_| notice.digest.is_none());
+            for digest in self.known.learn(&notice) {
+                self.queue.part_with(digest);
+            }
             self.remember(&notice, at);
             if let Some(group) = lane_of(&notice) {
                 self.lanes.accepted(group, sort::is_end(&notice), Some(seq), handed_at);
@@ -112,7 +117,8 @@ impl Mailbox {
     pub(super) fn remember(&mut self, notice: &Notice, at: i64) {
         let is_end = sort::is_end(notice);
         for incident in &notice.incidents {
-            if is_end {
+            // A digest of the past may tell of what ended since.
+            if is_end || incident.resolved_at.is_some() {
                 self.known.end(&incident.id);
             } else {
                 self.known.hear(&incident.id);

@@ -141,7 +141,7 @@ impl World {
         self.keep(changes);
         if let Next::Send(notice) = &next {
             let outcome = answer(notice);
-            if outcome == Outcome::Accepted {
+            if outcome.is_accepted() {
                 self.arrived.push((self.real, (**notice).clone()));
             }
             let changes = self.mailbox.settle(&notice.id, outcome, self.now, 0.5);
@@ -188,7 +188,7 @@ fn in_group(key: &str, window: Duration) -> impl Fn(&mut Notice) + use<> {
 }
 
 fn ok(_: &Notice) -> Outcome {
-    Outcome::Accepted
+    Outcome::accepted()
 }
 
 fn fail(_: &Notice) -> Outcome {

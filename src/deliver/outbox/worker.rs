@@ -1,10 +1,10 @@
 //! The worker that empties one mailbox.
 
-use super::{DeskShared, Ledger, lock};
+use super::{Destination, DeskShared, Ledger, lock};
 use crate::clock::Clock;
-use crate::deliver::mailbox::{Changes, Next, mono};
+use crate::deliver::mailbox::{Changes, Earlier, Next, mono};
 use crate::deliver::{Net, Outcome};
-use crate::model::{Name, Notice, NoticeState, What};
+use crate::model::{Live, Message, Name, Notice, NoticeState, Timestamp, What};
 use futures_util::FutureExt;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -94,8 +94,9 @@ impl Worker {
     /// `None` if the daemon stops before the channel answers: the notice stays in the outbox.
     async fn send(&self, notice: &Notice) -> Option<Outcome> {
         let destination = Arc::clone(&lock(&self.desk.destination));
+        let earlier = lock(&self.desk.mailbox).earlier(notice);
         let send = AssertUnwindSafe(async {
-            let message = (destination.compose)(notice, self.clock.wall()).await;
+            let message = compose(&destination, notice, earlier, self.clock.wall()).await;
             destination.channel.send(&self.net, &message).await
         })
         .catch_unwind();
@@ -116,14 +117,19 @@ impl Worker {
 
     async fn settle(&mut self, notice: &Notice, outcome: Outcome) {
         let refusal = match &outcome {
-            Outcome::Accepted => None,
+            Outcome::Accepted { .. } => None,
             Outcome::Retry { why, .. } | Outcome::Rejected { why } => Some(why.clone()),
         };
         let accepted = refusal.is_none();
         let changed =
             lock(&self.desk.mailbox).settle(&notice.id, outcome, self.clock.now(), rand::random());
         let changes = &changed.notices;
-        let count = |state| changes.iter().filter(|notice| notice.state == state).count() as u64;
+        // Digests of before may be among the changes, with what became of their incidents.
+        let of_this = |other: &Notice| {
+            other.id == notice.id || other.digest.as_deref() == Some(&*notice.id)
+        };
+        let settled: Vec<&Notice> = changes.iter().filter(|other| of_this(other)).collect();
+        let count = |state| settled.iter().filter(|notice| notice.state == state).count() as u64;
         self.desk.sent.fetch_add(count(NoticeState::Sent), Ordering::Relaxed);
         let rejected = count(NoticeState::Rejected);
         self.desk.rejected.fetch_add(rejected, Ordering::Relaxed);
@@ -153,6 +159,28 @@ impl Worker {
             () = self.stop.cancelled() => {}
         }
     }
+}
+
+/// Puts a notice into the words of its channel, and what that makes out of date where the channel
+/// can change it.
+async fn compose(
+    destination: &Destination,
+    notice: &Notice,
+    earlier: Earlier,
+    now: Timestamp,
+) -> Message {
+    let mut message = (destination.compose)(notice, now).await;
+    message.answers = earlier.answers;
+    if destination.channel.keeps_live() {
+        for (handle, by_now) in earlier.live {
+            let now = match by_now {
+                Some(by_now) => Some((destination.compose)(&by_now, now).await),
+                None => None,
+            };
+            message.live.push(Live { handle, now });
+        }
+    }
+    message
 }
 
 /// Whether changes have to be durable before anything is sent: a digest and those that it carries,
@@ -231,6 +259,8 @@ mod tests {
                 html: String::new(),
                 picture: None,
                 actions: Vec::new(),
+                answers: None,
+                live: Vec::new(),
             };
             Box::pin(std::future::ready(message))
         });

@@ -7,8 +7,8 @@ use reqwest::{RequestBuilder, StatusCode};
 use std::error::Error;
 use std::time::Duration;
 
-/// How much of an answer is read, in bytes.
-const BODY: usize = 16 * 1024;
+/// How much of an answer is read, in bytes: services repeat the whole message that they took.
+const BODY: usize = 256 * 1024;
 /// The longest wait that a server is believed.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -48,7 +48,7 @@ pub async fn exchange(net: &Net, request: RequestBuilder, veil: &Veil) -> Result
 pub fn classify(answer: &Answer, veil: &Veil) -> Outcome {
     let status = answer.status;
     if status.is_success() {
-        return Outcome::Accepted;
+        return Outcome::accepted();
     }
     let why = match answer.body.trim() {
         "" => status.to_string(),
@@ -119,8 +119,8 @@ mod tests {
         let net = net();
         let veil = Veil::over([Secret::new("hunter2")]);
         for (status, headers, body, expected) in [
-            (204, vec![], "", Outcome::Accepted),
-            (200, vec![], "fine", Outcome::Accepted),
+            (204, vec![], "", Outcome::accepted()),
+            (200, vec![], "fine", Outcome::accepted()),
             (302, vec![("location", "/elsewhere")], "", rejected("302 Found")),
             (404, vec![], "no_service", rejected("404 Not Found: no_service")),
             (403, vec![], "hunter2 is bad\r\n", rejected("403 Forbidden: [secret] is bad")),

@@ -1,6 +1,7 @@
 //! What several channels share.
 
 mod button;
+mod converse;
 mod http;
 mod secret;
 mod smtp;
@@ -9,6 +10,7 @@ pub(crate) mod testing;
 mod tls;
 
 pub use button::Button;
+pub use converse::{Conversation, converse, is_loud};
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
 pub use smtp::{Kept, Relay, Security};

@@ -98,7 +98,7 @@ impl Relay {
         match hand_over(&mut connection, envelope, mail).await {
             Ok(()) => {
                 self.kept.keep(connection);
-                Outcome::Accepted
+                Outcome::accepted()
             }
             Err(error) => self.outcome(&error, error.is_permanent()),
         }

@@ -147,6 +147,8 @@ pub(crate) fn message_about(kind: &ChannelKind, what: What, incidents: &[Inciden
         html: rendered.html,
         picture: None,
         actions: Vec::new(),
+        answers: None,
+        live: Vec::new(),
     }
 }
 

@@ -1,3 +1,4 @@
+use super::form;
 use super::local::Local;
 use super::{PATIENCE, eventually};
 use axum::Router;
@@ -6,6 +7,7 @@ use axum::extract::State as Handed;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -146,14 +148,41 @@ impl fmt::Debug for Inbox {
 /// A request as the rules of a service see it.
 #[derive(Debug)]
 pub struct Incoming {
+    /// Its method.
+    pub method: Method,
     /// The path of its URL.
     pub path: String,
+    /// What stands behind the `?`.
+    pub query: String,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
     pub raw: Bytes,
-    /// Its body as JSON; null if it is none.
+    /// Its body as JSON, or the JSON of its form that goes with files; null if there is none.
     pub json: Value,
+    /// The parts of its form other than that JSON; empty if it is none.
+    pub form: HashMap<String, Bytes>,
+}
+
+impl Incoming {
+    fn read(method: Method, uri: &Uri, headers: HeaderMap, raw: Bytes) -> Self {
+        let mut form = form::read(&headers, &raw);
+        let json = match form.remove("payload_json") {
+            Some(json) => serde_json::from_slice(&json).unwrap_or_default(),
+            None => serde_json::from_slice(&raw).unwrap_or_default(),
+        };
+        let query = uri.query().unwrap_or_default().to_owned();
+        Self { method, path: uri.path().to_owned(), query, headers, raw, json, form }
+    }
+}
+
+/// What a request is for the people who read the messages of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// A new message.
+    Message,
+    /// Something else: a change of one that is there, a question.
+    Other,
 }
 
 /// What a service documents.
@@ -161,8 +190,18 @@ pub trait Rules: Send + Sync + 'static {
     /// What a person sees of the message, or the answer that refuses it.
     fn read(&self, request: &Incoming) -> Result<String, Refusal>;
 
-    /// The answer to a message that was accepted.
-    fn accepted(&self) -> (StatusCode, String);
+    /// Whether it takes requests of this method.
+    fn takes(&self, method: &Method) -> bool {
+        method == Method::POST
+    }
+
+    /// What the request is.
+    fn sort(&self, _request: &Incoming) -> Sort {
+        Sort::Message
+    }
+
+    /// The answer to a request that was accepted.
+    fn accepted(&self, request: &Incoming) -> (StatusCode, String);
 
     /// The body of a 429.
     fn too_many(&self, seconds: u64) -> String {
@@ -224,12 +263,11 @@ async fn receive(
         Mood::Slow(span) => tokio::time::sleep(span / 2).await,
         Mood::Working | Mood::Garbage | Mood::HalfReply => {}
     }
-    let json = serde_json::from_slice(&raw).unwrap_or_default();
-    let request = Incoming { path: uri.path().to_owned(), headers, raw, json };
-    let read = if method == Method::POST {
+    let request = Incoming::read(method, &uri, headers, raw);
+    let read = if rules.takes(&request.method) {
         rules.read(&request)
     } else {
-        Err(Refusal::new(405, format!("{method} is not allowed")))
+        Err(Refusal::new(405, format!("{} is not allowed", request.method)))
     };
     let text = match read {
         Ok(text) => text,
@@ -238,14 +276,16 @@ async fn receive(
             return (StatusCode::from_u16(refusal.status).unwrap(), refusal.body).into_response();
         }
     };
-    inbox.state.lock().unwrap().messages.push(Received {
-        at: SystemTime::now(),
-        id: notice_id(&request.headers),
-        recipient: String::new(),
-        text,
-        body: request.json,
-    });
-    let (status, body) = rules.accepted();
+    let (status, body) = rules.accepted(&request);
+    if rules.sort(&request) == Sort::Message {
+        inbox.state.lock().unwrap().messages.push(Received {
+            at: SystemTime::now(),
+            id: notice_id(&request.headers),
+            recipient: String::new(),
+            text,
+            body: request.json,
+        });
+    }
     match mood {
         Mood::Garbage => (status, "<html>\u{0}not what you expect").into_response(),
         Mood::HalfReply => half_reply(),

@@ -1,8 +1,9 @@
 mod chat;
 
 use self::chat::Chat;
-use super::inbox::{Inbox, Incoming, Refusal, Rules, imitate_beside};
+use super::inbox::{Inbox, Incoming, Refusal, Rules, Sort, imitate_beside};
 use super::local::Local;
+use super::posts::Posts;
 use super::{PATIENCE, eventually};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -11,7 +12,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Telegram's Bot API, as strict as its documentation.
 ///
-/// <https://core.telegram.org/bots/api#sendmessage>, <https://core.telegram.org/bots/api#html-style>
+/// <https://core.telegram.org/bots/api#sendmessage>, <https://core.telegram.org/bots/api#html-style>,
+/// <https://core.telegram.org/bots/api#editmessagetext>,
+/// <https://core.telegram.org/bots/api#sendphoto>
 pub struct Telegram {
     /// What it was sent.
     pub inbox: Inbox,
@@ -102,6 +105,11 @@ impl Telegram {
         self.chat.waiting()
     }
 
+    /// The messages of the bot as people see them by now.
+    pub fn posts(&self) -> Posts {
+        self.chat.posts()
+    }
+
     /// What its rules refused of all methods.
     pub fn refusals(&self) -> Vec<String> {
         [self.inbox.refusals(), self.chat.refusals()].concat()
@@ -133,39 +141,30 @@ impl Rules for TelegramRules {
         let Some(method) = request.path.strip_prefix(&format!("/bot{}/", Telegram::TOKEN)) else {
             return Err(refusal(401, "Unauthorized"));
         };
-        if !method.eq_ignore_ascii_case("sendMessage") {
-            return Err(refusal(404, "Not Found"));
+        let method = method.to_ascii_lowercase();
+        if method == "sendphoto" {
+            return read_photo(request);
         }
         let body = &request.json;
-        let chat = &body["chat_id"];
-        if chat.as_i64() != Some(Telegram::CHAT)
-            && chat.as_str() != Some(&Telegram::CHAT.to_string())
-        {
-            return Err(refusal(400, "Bad Request: chat not found"));
-        }
-        let Some(text) = body["text"].as_str() else {
-            return Err(refusal(400, "Bad Request: message text is empty"));
-        };
-        let seen = match &body["parse_mode"] {
-            Value::Null => text.to_owned(),
-            Value::String(mode) if mode.eq_ignore_ascii_case("html") => {
-                parse_html(text).map_err(|why| {
-                    refusal(400, &format!("Bad Request: can't parse entities: {why}"))
-                })?
+        let seen = read_text(body)?;
+        match &*method {
+            "sendmessage" => self.last.store(self.chat.sent(body, &seen)?, Ordering::Relaxed),
+            "editmessagetext" => {
+                self.last.store(self.chat.edited(body, &seen)?, Ordering::Relaxed);
             }
-            _ => return Err(refusal(400, "Bad Request: unsupported parse_mode")),
-        };
-        if seen.trim().is_empty() {
-            return Err(refusal(400, "Bad Request: message text is empty"));
+            _ => return Err(refusal(404, "Not Found")),
         }
-        if seen.encode_utf16().count() > 4096 {
-            return Err(refusal(400, "Bad Request: message is too long"));
-        }
-        self.last.store(self.chat.sent(body)?, Ordering::Relaxed);
         Ok(seen)
     }
 
-    fn accepted(&self) -> (StatusCode, String) {
+    fn sort(&self, request: &Incoming) -> Sort {
+        match request.path.to_ascii_lowercase().ends_with("/sendmessage") {
+            true => Sort::Message,
+            false => Sort::Other,
+        }
+    }
+
+    fn accepted(&self, _request: &Incoming) -> (StatusCode, String) {
         let message_id = self.last.load(Ordering::Relaxed);
         let chat = json!({ "id": Telegram::CHAT, "title": "Ops", "type": "supergroup" });
         let message =
@@ -182,6 +181,51 @@ impl Rules for TelegramRules {
         })
         .to_string()
     }
+}
+
+fn check_chat(chat: &Value) -> Result<(), Refusal> {
+    match chat.as_i64() == Some(Telegram::CHAT) || *chat == Telegram::CHAT.to_string() {
+        true => Ok(()),
+        false => Err(refusal(400, "Bad Request: chat not found")),
+    }
+}
+
+/// What a person sees of a text.
+fn read_text(body: &Value) -> Result<String, Refusal> {
+    check_chat(&body["chat_id"])?;
+    let Some(text) = body["text"].as_str() else {
+        return Err(refusal(400, "Bad Request: message text is empty"));
+    };
+    let seen = match &body["parse_mode"] {
+        Value::Null => text.to_owned(),
+        Value::String(mode) if mode.eq_ignore_ascii_case("html") => parse_html(text)
+            .map_err(|why| refusal(400, &format!("Bad Request: can't parse entities: {why}")))?,
+        _ => return Err(refusal(400, "Bad Request: unsupported parse_mode")),
+    };
+    if seen.trim().is_empty() {
+        return Err(refusal(400, "Bad Request: message text is empty"));
+    }
+    if seen.encode_utf16().count() > 4096 {
+        return Err(refusal(400, "Bad Request: message is too long"));
+    }
+    Ok(seen)
+}
+
+/// The caption of a photo.
+fn read_photo(request: &Incoming) -> Result<String, Refusal> {
+    let text = |name: &str| {
+        let part = request.form.get(name).map(|part| part.to_vec()).unwrap_or_default();
+        String::from_utf8(part).unwrap()
+    };
+    check_chat(&json!(text("chat_id")))?;
+    if !request.form.get("photo").is_some_and(|photo| photo.starts_with(b"\x89PNG")) {
+        return Err(refusal(400, "Bad Request: there is no photo in the request"));
+    }
+    let caption = text("caption");
+    if caption.encode_utf16().count() > 1024 {
+        return Err(refusal(400, "Bad Request: message caption is too long"));
+    }
+    Ok(caption)
 }
 
 fn refusal(status: u16, description: &str) -> Refusal {

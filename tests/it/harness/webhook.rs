@@ -59,7 +59,7 @@ impl Rules for WebhookRules {
         Ok(format!("{}: {}", body["what"], body["text"].as_str().unwrap_or_default()))
     }
 
-    fn accepted(&self) -> (StatusCode, String) {
+    fn accepted(&self, _request: &Incoming) -> (StatusCode, String) {
         (StatusCode::ACCEPTED, String::new())
     }
 }

@@ -66,7 +66,7 @@ fn fail(world: &mut World, names: &[&str]) {
 fn refuse_chat(notice: &Notice) -> Outcome {
     match &*notice.channel {
         "chat" => Outcome::Retry { after: None, why: "no".to_owned() },
-        _ => Outcome::Accepted,
+        _ => Outcome::accepted(),
     }
 }
 
@@ -282,7 +282,7 @@ fn maintenance_that_begins_while_the_daemon_is_away_holds_from_the_start() {
     world.rules.windows = window("alone", 100, 1000);
     world.restart();
     fail(&mut world, &["alone"]);
-    world.settle_but(secs(20), |_| Outcome::Accepted);
+    world.settle_but(secs(20), |_| Outcome::accepted());
     world.failing.clear();
     world.settle(secs(20));
     fail(&mut world, &["alone"]);
@@ -571,7 +571,7 @@ fn an_opening_that_is_refused_for_good_after_the_end_falls_with_its_end_also_aft
         world.pass(secs(60));
         world.deliver(|notice| match &*notice.channel {
             "chat" => Outcome::Rejected { why: "404".to_owned() },
-            _ => Outcome::Accepted,
+            _ => Outcome::accepted(),
         });
         world.accept();
         assert_eq!(world.words("pager"), ["opened alone", "resolved alone"], "{restarts}");

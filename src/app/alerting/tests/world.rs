@@ -276,7 +276,7 @@ impl World {
                 self.keep(&channel, changes);
                 let Next::Send(notice) = next else { break };
                 let outcome = answer(&notice);
-                if outcome == Outcome::Accepted {
+                if outcome.is_accepted() {
                     check_not_suppressed(&notice, &suppressed);
                     self.arrived.push((channel.clone(), (*notice).clone()));
                 }
@@ -288,7 +288,7 @@ impl World {
     }
 
     pub fn accept(&mut self) {
-        self.deliver(|_| Outcome::Accepted);
+        self.deliver(|_| Outcome::accepted());
     }
 
     fn keep(&mut self, channel: &Name, changes: Changes) {
@@ -327,7 +327,7 @@ impl World {
 
     /// All checks run each ten seconds for so long, and all channels accept.
     pub fn settle(&mut self, span: Duration) {
-        self.settle_but(span, |_| Outcome::Accepted);
+        self.settle_but(span, |_| Outcome::accepted());
     }
 
     /// As [`World::settle`], with channels that answer otherwise.

@@ -114,7 +114,7 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
     assert_eq!(email.recipients(), ["ops@example.org", "b@example.org"]);
     let messages = messages(&KIND);
     let opened = to("ops@example.org", &messages[0]);
-    assert_eq!(email.send(&net(), &opened).await, Outcome::Accepted);
+    assert_eq!(email.send(&net(), &opened).await, Outcome::accepted());
     insta::assert_snapshot!(mail_of(&server.log()), @r#"
     From: Watchbell <alerts@example.org>
     To: Ops <ops@example.org>
@@ -166,7 +166,7 @@ async fn a_mail_has_a_text_and_an_html_part_and_stands_in_the_thread_of_its_inci
     let mut resolved = to("ops@example.org", &messages[2]);
     resolved.incidents[0].id.clone_from(&opened.incidents[0].id);
     assert_eq!(resolved.what, What::Resolved);
-    assert_eq!(email.send(&net(), &resolved).await, Outcome::Accepted);
+    assert_eq!(email.send(&net(), &resolved).await, Outcome::accepted());
     let log = server.log();
     let headers: Vec<&str> = log.iter().map(|line| &**line).collect();
     let thread = "<incident.01JNA8Y8PK0000000000000000.19ab8d68@example.org>";
@@ -183,7 +183,7 @@ async fn a_mail_has_the_same_id_on_each_try_and_another_for_each_recipient() {
     let email = email(server.port);
     for recipient in ["ops@example.org", "ops@example.org", "b@example.org"] {
         let message = to(recipient, &messages(&KIND)[0]);
-        assert_eq!(email.send(&net(), &message).await, Outcome::Accepted);
+        assert_eq!(email.send(&net(), &message).await, Outcome::accepted());
     }
     let log = server.log();
     let ids: Vec<&String> = log.iter().filter(|line| line.starts_with("Message-ID")).collect();
@@ -197,7 +197,7 @@ async fn hostile_text_adds_no_header_and_no_recipient() {
     for message in hostile_messages(&KIND) {
         let mut message = to("ops@example.org", &message);
         message.title.push_str("\r\nBcc: all@example.org\r\n\r\n.\r\nRCPT TO:<x@example.org>");
-        assert_eq!(email.send(&net(), &message).await, Outcome::Accepted);
+        assert_eq!(email.send(&net(), &message).await, Outcome::accepted());
         let log = server.log();
         assert_eq!(server.count("RCPT"), server.count("MAIL"));
         let data = log.iter().rposition(|line| line == "DATA").unwrap();
@@ -263,7 +263,7 @@ async fn a_kept_connection_that_the_server_closed_is_replaced() {
     let server = Server::start("NOOP", "421 too late").await;
     let email = email(server.port);
     for _ in 0..2 {
-        assert_eq!(email.send(&net(), &messages(&KIND)[0]).await, Outcome::Accepted);
+        assert_eq!(email.send(&net(), &messages(&KIND)[0]).await, Outcome::accepted());
     }
     assert_eq!(server.count("(connected)"), 2);
 }
@@ -329,7 +329,7 @@ async fn a_private_authority_is_trusted_if_its_certificate_is_named() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(channel(&KIND, &trusting).send(&net(), message).await, Outcome::Accepted);
+    assert_eq!(channel(&KIND, &trusting).send(&net(), message).await, Outcome::accepted());
     assert!(log.lock().unwrap().iter().any(|line| line.starts_with("RCPT")));
 }
 

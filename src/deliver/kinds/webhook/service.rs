@@ -129,13 +129,13 @@ impl Channel for Service {
             Ok(calls) => calls,
             Err(error) => return Outcome::Rejected { why: self.veil.clean(&error.to_string()) },
         };
-        let mut outcome = Outcome::Accepted;
+        let mut outcome = Outcome::accepted();
         for call in calls {
             if self.has(&message.id, &call.part) {
                 continue;
             }
             match self.call(net, message, &call).await {
-                Outcome::Accepted => self.note(&message.id, call.part),
+                Outcome::Accepted { .. } => self.note(&message.id, call.part),
                 // What may pass ends this try; the next one goes on from here.
                 Outcome::Retry { after, why } => return Outcome::Retry { after, why },
                 refused @ Outcome::Rejected { .. } => outcome = refused,
@@ -175,11 +175,11 @@ impl Service {
 
     fn judge(&self, answer: &Answer) -> Outcome {
         if self.preset.accepts(answer.status.as_u16(), &answer.body) {
-            return Outcome::Accepted;
+            return Outcome::accepted();
         }
         match classify(answer, &self.veil) {
             // HTTP is content, the service is not.
-            Outcome::Accepted => {
+            Outcome::Accepted { .. } => {
                 let said = format!("{}: {}", answer.status, answer.body.trim());
                 Outcome::Rejected { why: self.veil.clean(said.trim_end_matches(": ")) }
             }

@@ -80,7 +80,7 @@ fn group_of(check: u8) -> Option<Group> {
 
 fn mood(mood: u8) -> impl Fn(&Notice) -> Outcome + Copy {
     move |notice| match mood {
-        0..=170 => Outcome::Accepted,
+        0..=170 => Outcome::accepted(),
         171..=240 => fail(notice),
         241..=248 => refuse(notice),
         _ => Outcome::Retry { after: Some(secs(60)), why: "429".to_owned() },

@@ -22,7 +22,7 @@ fn one_message_that_is_never_accepted_does_not_stop_the_others() {
         world.owe(What::Opened, id);
     }
     let answer = |notice: &Notice| {
-        if notice.is_about("poison") { fail(notice) } else { Outcome::Accepted }
+        if notice.is_about("poison") { fail(notice) } else { Outcome::accepted() }
     };
     world.run(secs(120), answer);
     assert_eq!(world.words(), ["opened b", "opened c"]);

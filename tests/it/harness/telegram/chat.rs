@@ -1,4 +1,5 @@
 use super::super::inbox::{Inbox, Mood, Refusal};
+use super::super::posts::Posts;
 use super::{Telegram, parse_html, refusal};
 use axum::Router;
 use axum::extract::State;
@@ -16,6 +17,7 @@ pub(super) struct Chat {
     state: Arc<Mutex<Known>>,
     news: Arc<Notify>,
     inbox: Inbox,
+    posts: Posts,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ struct Known {
 
 impl Chat {
     pub(super) fn new(inbox: Inbox) -> Self {
-        Self { state: Arc::default(), news: Arc::default(), inbox }
+        Self { state: Arc::default(), news: Arc::default(), inbox, posts: Posts::default() }
     }
 
     /// The methods other than `sendMessage`.
@@ -50,7 +52,7 @@ impl Chat {
     }
 
     /// Takes a message of the bot that is otherwise in order; the id is its place.
-    pub(super) fn sent(&self, body: &Value) -> Result<i64, Refusal> {
+    pub(super) fn sent(&self, body: &Value, seen: &str) -> Result<i64, Refusal> {
         let mut known = self.state.lock().unwrap();
         if let Some(topic) = body.get("message_thread_id")
             && topic != Telegram::TOPIC
@@ -60,13 +62,58 @@ impl Chat {
         if let Some(markup) = body.get("reply_markup") {
             check_keyboard(markup).map_err(|why| refusal(400, &format!("Bad Request: {why}")))?;
         }
-        if let Some(reply) = body.get("reply_parameters")
-            && reply["allow_sending_without_reply"] != true
-        {
-            return Err(refusal(400, "Bad Request: message to be replied not found"));
+        let mut parent = None;
+        if let Some(reply) = body.get("reply_parameters") {
+            let id = reply["message_id"].as_i64().unwrap_or_default().to_string();
+            parent = Some(id).filter(|id| self.posts.get(id).is_some());
+            // What people wrote is not among the posts.
+            let is_theirs = reply["message_id"].as_i64() >= Some(100_000);
+            let may_be_gone = reply["allow_sending_without_reply"] == true;
+            if parent.is_none() && !is_theirs && !may_be_gone {
+                return Err(refusal(400, "Bad Request: message to be replied not found"));
+            }
         }
         known.messages.push(body.clone());
-        Ok(known.messages.len() as i64)
+        let id = known.messages.len() as i64;
+        self.posts.add(&id.to_string(), parent.as_deref(), seen.to_owned(), body.clone());
+        Ok(id)
+    }
+
+    /// Takes a new text for a message of the bot; without a keyboard it loses the one it has.
+    pub(super) fn edited(&self, body: &Value, seen: &str) -> Result<i64, Refusal> {
+        let mut known = self.state.lock().unwrap();
+        let id = body["message_id"].as_i64().unwrap_or_default();
+        let Some(post) = self.posts.get(&id.to_string()) else {
+            return Err(refusal(400, "Bad Request: message to edit not found"));
+        };
+        if let Some(markup) = body.get("reply_markup") {
+            check_keyboard(markup).map_err(|why| refusal(400, &format!("Bad Request: {why}")))?;
+        }
+        if let Some(key) = ["message_thread_id", "disable_notification", "reply_parameters"]
+            .iter()
+            .find(|key| body.get(**key).is_some())
+        {
+            return Err(refusal(400, &format!("Bad Request: {key} cannot be edited")));
+        }
+        let message = &mut known.messages[id as usize - 1];
+        if post.text == seen && message.get("reply_markup") == body.get("reply_markup") {
+            let why = "Bad Request: message is not modified: specified new message content and \
+                       reply markup are exactly the same as a current content and reply markup of \
+                       the message";
+            return Err(refusal(400, why));
+        }
+        message["text"] = body["text"].clone();
+        match body.get("reply_markup") {
+            Some(markup) => message["reply_markup"] = markup.clone(),
+            None => drop(message.as_object_mut().unwrap().remove("reply_markup")),
+        }
+        self.posts.edit(&id.to_string(), seen.to_owned(), message.clone());
+        Ok(id)
+    }
+
+    /// The messages of the bot as people see them by now.
+    pub(super) fn posts(&self) -> Posts {
+        self.posts.clone()
     }
 
     /// The id of the first message of the bot after the first `skip` ones that says `words`.
@@ -190,6 +237,13 @@ fn check_keyboard(markup: &Value) -> Result<(), String> {
             let label = button["text"].as_str().unwrap_or_default();
             if label.is_empty() {
                 return Err("inline keyboard button text must be non-empty".to_owned());
+            }
+            if let Some(url) = button["url"].as_str() {
+                let host = url.split("//").nth(1).and_then(|rest| rest.split('/').next());
+                if host.is_none_or(|host| !host.contains('.')) {
+                    return Err(format!("inline keyboard button URL '{url}' is invalid"));
+                }
+                continue;
             }
             match button["callback_data"].as_str().map(str::len) {
                 Some(1..=64) if button.as_object().is_some_and(|keys| keys.len() == 2) => {}

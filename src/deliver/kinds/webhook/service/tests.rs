@@ -20,7 +20,7 @@ async fn a_digest_goes_on_where_it_broke_off() {
     let digest = &messages(&KIND)[3];
     let outcome = service.send(&net(), digest).await;
     assert!(matches!(outcome, Outcome::Retry { after: Some(_), .. }), "{outcome:?}");
-    assert_eq!(service.send(&net(), digest).await, Outcome::Accepted);
+    assert_eq!(service.send(&net(), digest).await, Outcome::accepted());
     let keys: Vec<String> = fake
         .requests()
         .iter()
@@ -29,7 +29,7 @@ async fn a_digest_goes_on_where_it_broke_off() {
         .collect();
     assert_eq!(keys.join(" "), "0 1 1 2", "the first was not sent again");
     for message in hostile_messages(&KIND) {
-        assert_eq!(service.send(&net(), &message).await, Outcome::Accepted);
+        assert_eq!(service.send(&net(), &message).await, Outcome::accepted());
     }
 }
 
@@ -40,7 +40,7 @@ async fn an_answer_of_200_may_still_be_a_refusal() {
     let service = channel(&KIND, &format!("preset = \"rocketchat\"\nurl = \"{hook}\""));
     let opened = &messages(&KIND)[0];
     for (status, answer, expected) in [
-        (200, r#"{"success":true}"#, Outcome::Accepted),
+        (200, r#"{"success":true}"#, Outcome::accepted()),
         (
             200,
             r#"{"success":false,"error":"0123456789abcdef?"}"#,
@@ -73,7 +73,7 @@ async fn each_service_is_spoken_to_as_it_wants() {
     ] {
         fake.answer(200, &[], answer);
         let service = channel(&KIND, &format!("{text}\nurl = \"{server}\""));
-        assert_eq!(service.send(&net(), &messages(&KIND)[2]).await, Outcome::Accepted, "{text}");
+        assert_eq!(service.send(&net(), &messages(&KIND)[2]).await, Outcome::accepted(), "{text}");
         let request = fake.last();
         let header = |name: &str| {
             request.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned()
