@@ -31,6 +31,85 @@ async fn slack_keeps_its_documented_limits() {
 }
 
 #[tokio::test]
+async fn slack_lets_a_bot_change_and_answer_only_what_is_there() {
+    let slack = Slack::start();
+    let call = async |method: &str, body: Value| {
+        let url = format!("{}/{method}", slack.api());
+        let request = client().post(url).bearer_auth(Slack::TOKEN).json(&body);
+        let said: Value = request.send().await.unwrap().json().await.unwrap();
+        said["error"].as_str().unwrap_or("ok").to_owned()
+    };
+    let (post, update) = ("chat.postMessage", "chat.update");
+    let (name, id) = ("#ops", Slack::CHANNEL);
+    assert_eq!(call(post, json!({ "channel": "#else", "text": "a" })).await, "channel_not_found");
+    assert_eq!(call(post, json!({ "channel": name, "text": "a" })).await, "ok");
+    let ts = slack.posts.all()[0].id.clone();
+    let answer = |ts: &str| json!({ "channel": name, "text": "b", "thread_ts": ts });
+    assert_eq!(call(post, answer(&ts)).await, "ok");
+    let inner = slack.posts.all()[1].id.clone();
+    for lost in [&inner, "1.2"] {
+        assert_eq!(call(post, answer(lost)).await, "cannot_reply_to_message");
+    }
+    let change = |channel: &str, ts: &str| json!({ "channel": channel, "ts": ts, "text": "c", "attachments": [] });
+    assert_eq!(call(update, change(name, &ts)).await, "channel_not_found");
+    assert_eq!(call(update, change(id, "1.2")).await, "message_not_found");
+    assert_eq!(call(update, change(id, &ts)).await, "ok");
+    assert_eq!((slack.posts.get(&ts).unwrap().text, slack.inbox.messages().len()), ("c".into(), 2));
+    let url = format!("{}/{post}", slack.api());
+    assert!(self::post(&url, &json!({ "channel": name, "text": "a" })).await.1.contains("auth"));
+}
+
+#[tokio::test]
+async fn discord_lets_a_webhook_change_only_what_it_has_posted() {
+    let discord = Discord::start();
+    let embed = json!({ "embeds": [{ "title": "a" }], "allowed_mentions": { "parse": [] } });
+    let (status, said) = post(&format!("{}?wait=true", discord.url()), &embed).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let id = said["id"].as_str().unwrap();
+    assert_eq!((status, &said["channel_id"]), (200, &Discord::CHANNEL.into()));
+    let change = async |id: &str, body: &Value| {
+        let url = format!("{}/messages/{id}", discord.url());
+        client().patch(url).json(body).send().await.unwrap().status().as_u16()
+    };
+    let with_picture = json!({
+        "embeds": [{ "title": "b", "image": { "url": "attachment://a.png" } }],
+        "allowed_mentions": { "parse": [] },
+    });
+    assert_eq!(change(id, &embed).await, 200);
+    assert_eq!(change("1", &embed).await, 404);
+    assert_eq!(change(id, &with_picture).await, 400, "there is no such file");
+    assert_eq!((discord.posts.get(id).unwrap().edits, discord.inbox.messages().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn telegram_lets_a_bot_change_only_what_is_there_and_other_than_before() {
+    let telegram = Telegram::start();
+    let call = async |method: &str, body: Value| {
+        let url = format!("{}/bot{}/{method}", telegram.url(), Telegram::TOKEN);
+        let (_, said) = post(&url, &body).await;
+        let said: Value = serde_json::from_str(&said).unwrap();
+        said["description"].as_str().unwrap_or("ok").to_owned()
+    };
+    let chat = Telegram::CHAT;
+    assert_eq!(call("sendMessage", json!({ "chat_id": chat, "text": "a" })).await, "ok");
+    let change = |id: u32, text: &str| json!({ "chat_id": chat, "message_id": id, "text": text });
+    let edit = "editMessageText";
+    assert!(call(edit, change(1, "a")).await.contains("message is not modified"));
+    assert!(call(edit, change(2, "b")).await.contains("message to edit not found"));
+    assert_eq!(call(edit, change(1, "b")).await, "ok");
+    let answer = |sure: bool| {
+        let reply = json!({ "message_id": 7, "allow_sending_without_reply": sure });
+        json!({ "chat_id": chat, "text": "c", "reply_parameters": reply })
+    };
+    assert!(call("sendMessage", answer(false)).await.contains("message to be replied not found"));
+    assert_eq!(call("sendMessage", answer(true)).await, "ok");
+    let keyboard = json!({ "inline_keyboard": [[{ "text": "a", "url": "http://localhost/" }]] });
+    let body = json!({ "chat_id": chat, "text": "d", "reply_markup": keyboard });
+    assert!(call("sendMessage", body).await.contains("button URL"));
+    assert_eq!(telegram.posts().all().len(), 2);
+}
+
+#[tokio::test]
 async fn discord_keeps_its_documented_limits() {
     let discord = Discord::start();
     let check = async |embed: Value, expected: u16| {

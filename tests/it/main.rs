@@ -24,6 +24,7 @@ mod hanging_channel;
 mod imitations;
 mod latency;
 mod limits;
+mod live;
 mod load;
 mod names;
 mod operate;

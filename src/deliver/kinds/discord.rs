@@ -292,9 +292,9 @@ fn embed(message: &Message, description: &str) -> Json {
 
 /// What a person may do, as links: a webhook of no application has no buttons.
 fn links(actions: &[Action]) -> String {
-    let links = actions.iter().map(|action| {
-        link(Format::Discord, &action.url, &clean(&action.label, LABEL))
-    });
+    let links = actions
+        .iter()
+        .map(|action| link(Format::Discord, &action.url, &clean(&action.label, LABEL)));
     let fitting: Vec<String> =
         links.filter(|link| length(Format::Discord, link) <= LINK).take(LINKS).collect();
     fitting.join(" · ")

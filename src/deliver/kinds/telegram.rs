@@ -1,9 +1,7 @@
 mod answer;
 
 use crate::config::Section;
-use crate::deliver::support::{
-    Button, Conversation, Veil, converse, exchange, is_placeholder,
-};
+use crate::deliver::support::{Button, Conversation, Veil, converse, exchange, is_placeholder};
 use crate::deliver::{Channel, ChannelKind, Net, Operators, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Picture, Secret, Severity, What};
 use crate::render::{clean, fit, length};
@@ -11,8 +9,8 @@ use answer::{Said, judge};
 use async_trait::async_trait;
 use reqwest::Url;
 use reqwest::multipart::{Form, Part};
-use serde::{Deserialize, Serialize};
 use serde::de::{Deserializer, Error as _, Visitor};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 use teloxide::payloads::{EditMessageText, SendMessage};

@@ -1,5 +1,6 @@
 mod fallback;
 mod groups;
+mod handles;
 mod limits;
 mod news;
 mod order;
@@ -7,7 +8,7 @@ mod property;
 mod retries;
 mod suppression;
 
-use super::{Changes, Mailbox, Next, Terms, mono};
+use super::{Changes, Earlier, Mailbox, Next, Terms, mono};
 use crate::deliver::Outcome;
 use crate::model::{Group, HeldBecause, Incident, Moment, Notice};
 use crate::model::{Status, Timestamp, What};
@@ -37,6 +38,15 @@ struct World {
     arrived: Vec<(i64, Notice)>,
     fallen: Vec<Notice>,
     ids: u32,
+    /// What was accepted, with what it was sent as an answer to, and under which handle.
+    posted: Vec<(Notice, Earlier, Option<String>)>,
+    /// How the channel names what it accepts: by the number of the notice, and what it answers.
+    name: fn(u32, Option<String>) -> Option<String>,
+}
+
+/// An answer belongs to what it answers, and everything else has a name of its own.
+fn name(number: u32, answers: Option<String>) -> Option<String> {
+    answers.or_else(|| Some(format!("m{number}")))
 }
 
 impl World {
@@ -59,6 +69,8 @@ impl World {
             arrived: Vec::new(),
             fallen: Vec::new(),
             ids: 0,
+            posted: Vec::new(),
+            name,
         }
     }
 
@@ -140,9 +152,14 @@ impl World {
         let (changes, next) = self.mailbox.next(self.now, new_id);
         self.keep(changes);
         if let Next::Send(notice) = &next {
-            let outcome = answer(notice);
+            let mut outcome = answer(notice);
             if outcome.is_accepted() {
                 self.arrived.push((self.real, (**notice).clone()));
+                let earlier = self.mailbox.earlier(notice);
+                let number = notice.id.trim_start_matches('n').parse().unwrap();
+                let handle = (self.name)(number, earlier.answers.clone());
+                outcome = Outcome::Accepted { handle: handle.clone() };
+                self.posted.push(((**notice).clone(), earlier, handle));
             }
             let changes = self.mailbox.settle(&notice.id, outcome, self.now, 0.5);
             self.keep(changes);

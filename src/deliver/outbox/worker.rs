@@ -1,6 +1,6 @@
 //! The worker that empties one mailbox.
 
-use super::{Destination, DeskShared, Ledger, lock};
+use super::{DeskShared, Destination, Ledger, lock};
 use crate::clock::Clock;
 use crate::deliver::mailbox::{Changes, Earlier, Next, mono};
 use crate::deliver::{Net, Outcome};
@@ -125,9 +125,8 @@ impl Worker {
             lock(&self.desk.mailbox).settle(&notice.id, outcome, self.clock.now(), rand::random());
         let changes = &changed.notices;
         // Digests of before may be among the changes, with what became of their incidents.
-        let of_this = |other: &Notice| {
-            other.id == notice.id || other.digest.as_deref() == Some(&*notice.id)
-        };
+        let of_this =
+            |other: &Notice| other.id == notice.id || other.digest.as_deref() == Some(&*notice.id);
         let settled: Vec<&Notice> = changes.iter().filter(|other| of_this(other)).collect();
         let count = |state| settled.iter().filter(|notice| notice.state == state).count() as u64;
         self.desk.sent.fetch_add(count(NoticeState::Sent), Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use crate::clock::Manual;
 use crate::config::{Interpolator, Problems, Section, SourceFile};
 use crate::deliver::{Channel, ChannelKind, Net};
-use crate::model::{Incident, Message, Timestamp, What};
+use crate::model::{Action, Incident, Live, Message, Picture, Timestamp, What};
 use crate::render::{Background, Held, Letter, Renderer, sample};
 use axum::Router;
 use axum::body::Bytes;
@@ -165,6 +165,21 @@ pub(crate) fn messages(kind: &ChannelKind) -> Vec<Message> {
     ]
     .map(|(what, incidents)| message_about(kind, what, incidents))
     .to_vec()
+}
+
+/// The same message, which answers `handle` and makes it out of date.
+pub(crate) fn answering(message: &Message, handle: &str) -> Message {
+    let live = vec![Live { handle: handle.to_owned(), now: None }];
+    Message { answers: Some(handle.to_owned()), live, ..message.clone() }
+}
+
+/// The same message with a picture, and with what a person may do.
+pub(crate) fn dressed(message: &Message) -> Message {
+    let picture = Picture { png: Arc::from(*b"\x89PNG"), alt: "10 of 12 runs failed".to_owned() };
+    let action = |label: &str, url: &str| Action { label: label.to_owned(), url: url.to_owned() };
+    let acknowledge = action("Acknowledge", "https://status.example/do/1?a=(b)");
+    let actions = vec![acknowledge, action("Silence 2h", "https://status.example/do/2")];
+    Message { picture: Some(picture), actions, ..message.clone() }
 }
 
 /// Messages that are as long and as hostile as a template can make them.

@@ -44,7 +44,7 @@ impl Discord {
     pub fn channel(&self, keys: &str) -> String {
         let url = self.url();
         format!(
-            "[[channel]]\nname = \"discord\"\ncooldown = \"0s\"\n[channel.discord]\n\
+            "[[channel]]\nname = \"discord\"\ncooldown = \"0s\"\nrate_limit = \"1000/h\"\n[channel.discord]\n\
              webhook_url = \"{url}\"\n{keys}\n"
         )
     }

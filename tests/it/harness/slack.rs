@@ -38,7 +38,7 @@ impl Slack {
     pub fn channel(&self, keys: &str) -> String {
         let (token, api) = (Self::TOKEN, self.api());
         format!(
-            "[[channel]]\nname = \"slack\"\ncooldown = \"0s\"\n[channel.slack]\n\
+            "[[channel]]\nname = \"slack\"\ncooldown = \"0s\"\nrate_limit = \"1000/h\"\n[channel.slack]\n\
              token = \"{token}\"\nchannel = \"#ops\"\napi_url = \"{api}\"\n{keys}\n"
         )
     }
@@ -63,7 +63,8 @@ struct SlackRules {
 impl SlackRules {
     /// Takes a call of the Web API, which answers 200 to whatever it refuses, too.
     fn call(&self, method: &str, request: &Incoming) -> Result<String, Refusal> {
-        let refuse = |why: &str| Refusal::new(200, json!({ "ok": false, "error": why }).to_string());
+        let refuse =
+            |why: &str| Refusal::new(200, json!({ "ok": false, "error": why }).to_string());
         let token = request.headers.get("authorization").and_then(|word| word.to_str().ok());
         if token != Some(&format!("Bearer {}", Slack::TOKEN)) {
             return Err(refuse("invalid_auth"));
@@ -145,29 +146,29 @@ impl Rules for SlackRules {
 
 /// What a person sees of a message.
 fn read_message(body: &Value) -> Result<String, Refusal> {
-        let Value::Object(body) = body else {
-            return Err(Refusal::new(400, "invalid_payload"));
-        };
-        let mut seen = Vec::new();
-        if let Some(text) = body.get("text") {
-            let text = text.as_str().ok_or_else(|| Refusal::new(400, "invalid_payload"))?;
-            if text.chars().count() > 40_000 {
-                return Err(Refusal::new(400, "msg_too_long"));
-            }
-            seen.push(text.to_owned());
+    let Value::Object(body) = body else {
+        return Err(Refusal::new(400, "invalid_payload"));
+    };
+    let mut seen = Vec::new();
+    if let Some(text) = body.get("text") {
+        let text = text.as_str().ok_or_else(|| Refusal::new(400, "invalid_payload"))?;
+        if text.chars().count() > 40_000 {
+            return Err(Refusal::new(400, "msg_too_long"));
         }
-        read_blocks(body.get("blocks"), &mut seen)?;
-        let attachments = body.get("attachments").and_then(Value::as_array);
-        for attachment in attachments.into_iter().flatten() {
-            read_blocks(attachment.get("blocks"), &mut seen)?;
-            for key in ["pretext", "title", "text", "fallback", "footer"] {
-                seen.extend(attachment[key].as_str().map(str::to_owned));
-            }
+        seen.push(text.to_owned());
+    }
+    read_blocks(body.get("blocks"), &mut seen)?;
+    let attachments = body.get("attachments").and_then(Value::as_array);
+    for attachment in attachments.into_iter().flatten() {
+        read_blocks(attachment.get("blocks"), &mut seen)?;
+        for key in ["pretext", "title", "text", "fallback", "footer"] {
+            seen.extend(attachment[key].as_str().map(str::to_owned));
         }
-        if seen.iter().all(|text| text.trim().is_empty()) {
-            return Err(Refusal::new(400, "no_text"));
-        }
-        Ok(seen.join("\n"))
+    }
+    if seen.iter().all(|text| text.trim().is_empty()) {
+        return Err(Refusal::new(400, "no_text"));
+    }
+    Ok(seen.join("\n"))
 }
 
 fn read_blocks(blocks: Option<&Value>, seen: &mut Vec<String>) -> Result<(), Refusal> {

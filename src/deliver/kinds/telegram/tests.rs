@@ -1,8 +1,11 @@
 use super::{KIND, TEXT, plain};
-use crate::deliver::support::testing::{Fake, channel, hostile_messages, messages, net, read};
+use crate::deliver::support::testing::{
+    Fake, answering, channel, dressed, hostile_messages, messages, net, read,
+};
 use crate::deliver::{Channel, Outcome};
-use crate::model::{Format, Severity, What};
+use crate::model::{Format, Message, Severity, What};
 use crate::render::length;
+use serde_json::json;
 use std::time::Duration;
 
 const OK: &str = r#"{"ok":true,"result":{"message_id":1}}"#;
@@ -162,10 +165,7 @@ fn whoever_may_operate_is_named_in_full() {
         "chat_id = -1\noperate = { users = [] }",
         "daemon.toml:3:21: operate.users: names nobody; without `operate` nobody may operate",
     );
-    check(
-        "chat_id = -1\noperate = { chats = [7] }",
-        "daemon.toml:3:11: operate.users: is missing",
-    );
+    check("chat_id = -1\noperate = { chats = [7] }", "daemon.toml:3:11: operate.users: is missing");
     check(
         "chat_id = \"@ops\"\noperate = { users = [7] }",
         "daemon.toml:3:11: operate: needs a `chat_id` that is a number",
@@ -197,9 +197,8 @@ fn a_chat_is_a_number_or_a_name() {
         assert_eq!(format!("{:?}", channel(&KIND, &text)), expected);
     }
     assert_eq!(read(&KIND, "token = \"${T}\"\nchat_id = \"${C}\"").1, "");
-    let problems =
-        ["", "token = \"bot1:x\"\nchat_id = \"ops\"", "token = \"1:x\"\nchat_id = 1.5"]
-            .map(|text| read(&KIND, text).1);
+    let problems = ["", "token = \"bot1:x\"\nchat_id = \"ops\"", "token = \"1:x\"\nchat_id = 1.5"]
+        .map(|text| read(&KIND, text).1);
     insta::assert_snapshot!(problems.join("\n"), @r#"
     daemon.toml:1:1: token: is missing
     daemon.toml:1:1: chat_id: is missing
@@ -207,4 +206,120 @@ fn a_chat_is_a_number_or_a_name() {
     daemon.toml:2:11: chat_id: `ops` is neither the number of a chat nor an @name
     daemon.toml:2:11: chat_id: invalid type: floating point `1.5`, expected the number of a chat or the "@name" of a channel
     "#);
+}
+
+const POSTED: &str = r#"{"ok":true,"result":{"message_id":5,"chat":{"id":-100}}}"#;
+const HANDLE: &str = "-100/17/5";
+
+/// One in a topic, whose buttons somebody may press.
+fn in_topic(fake: &Fake, keys: &str) -> Box<dyn Channel> {
+    let api = fake.url("/api");
+    let place = format!("token = \"1:SECRET\"\nchat_id = -100\napi_url = \"{api}\"");
+    let keys = format!("{place}\nmessage_thread_id = 17\n{keys}");
+    channel(&KIND, &format!("{keys}\noperate = {{ users = [7] }}"))
+}
+
+fn told() -> Outcome {
+    Outcome::Accepted { handle: Some(HANDLE.to_owned()) }
+}
+
+#[tokio::test]
+async fn news_answers_and_a_live_message_has_its_buttons_until_it_is_over() {
+    let fake = Fake::start().await;
+    fake.answer(200, &[], POSTED);
+    let (live, plain) = (in_topic(&fake, "update = true"), in_topic(&fake, ""));
+    assert!(live.keeps_live() && !plain.keeps_live());
+    let [opened, worsened, resolved, ..] = &messages(&KIND)[..] else { panic!() };
+    assert_eq!(live.send(&net(), opened).await, told());
+    assert!(fake.last().json().get("reply_markup").is_some());
+
+    assert_eq!(live.send(&net(), &answering(worsened, HANDLE)).await, told());
+    assert_eq!(live.send(&net(), &answering(resolved, HANDLE)).await, told());
+    let [_, edit, answer, last_edit, _] = &fake.requests()[..] else { panic!() };
+    assert_eq!(edit.uri.path(), "/api/bot1:SECRET/editMessageText");
+    let id = &worsened.incidents[0].id;
+    assert_eq!(
+        edit.json(),
+        json!({
+            "chat_id": -100,
+            "message_id": 5,
+            "text": super::html(worsened),
+            "parse_mode": "HTML",
+            "link_preview_options": { "is_disabled": true },
+            "reply_markup": { "inline_keyboard": [[
+                { "text": "Acknowledge", "callback_data": format!("ack:{id}") },
+                { "text": "Silence 2h", "callback_data": format!("silence:{id}") },
+            ]] },
+        })
+    );
+    assert_eq!(answer.uri.path(), "/api/bot1:SECRET/sendMessage");
+    let reply = json!({ "message_id": 5, "allow_sending_without_reply": true });
+    assert_eq!(answer.json()["reply_parameters"], reply);
+    assert_eq!(answer.json().get("reply_markup"), None, "the live message has them");
+    assert_eq!(last_edit.json().get("reply_markup"), None, "it is over");
+
+    let news = Message { live: Vec::new(), ..answering(worsened, HANDLE) };
+    assert_eq!(plain.send(&net(), &news).await, told());
+    assert_eq!(fake.requests().len(), 6);
+    assert_eq!(fake.last().json()["reply_parameters"], reply);
+    assert!(fake.last().json().get("reply_markup").is_some());
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_any_more_is_posted_anew() {
+    let fake = Fake::start().await;
+    let telegram = in_topic(&fake, "update = true");
+    let worsened = &messages(&KIND)[1];
+    let check = async |said: &str, expected: &[&str], handle: &str| {
+        let before = fake.requests().len();
+        let refused = json!({ "ok": false, "error_code": 400, "description": format!("Bad Request: {said}") });
+        fake.answer(400, &[], &refused.to_string());
+        fake.then(200, &[], r#"{"ok":true,"result":{"message_id":6}}"#);
+        let outcome = telegram.send(&net(), &answering(worsened, HANDLE)).await;
+        assert_eq!(outcome, Outcome::Accepted { handle: Some(handle.to_owned()) }, "{said}");
+        let requests = &fake.requests()[before..];
+        let methods: Vec<&str> =
+            requests.iter().map(|it| it.uri.path().rsplit('/').next().unwrap()).collect();
+        assert_eq!(methods, expected, "{said}");
+    };
+    let anew = ["editMessageText", "sendMessage"];
+    check("message to edit not found", &anew, "-100/17/6").await;
+    assert_eq!(fake.last().json().get("reply_parameters"), None);
+    check("message can't be edited", &anew, "-100/17/6").await;
+    check("message is not modified: specified new …", &anew, HANDLE).await;
+    assert!(fake.last().json().get("reply_parameters").is_some());
+    let again = ["editMessageText", "editMessageText", "sendMessage"];
+    check("can't parse entities: …", &again, HANDLE).await;
+    check("BUTTON_DATA_INVALID", &again, HANDLE).await;
+    // The messages of another chat or topic are left alone.
+    fake.answer(200, &[], POSTED);
+    let before = fake.requests().len();
+    telegram.send(&net(), &answering(worsened, "-100/0/5")).await;
+    assert_eq!(fake.requests().len(), before + 1);
+}
+
+#[tokio::test]
+async fn actions_are_buttons_where_there_are_no_others_and_a_picture_comes_below() {
+    let fake = Fake::start().await;
+    fake.answer(200, &[], POSTED);
+    let opened = dressed(&messages(&KIND)[0]);
+    assert!(telegram(&fake).send(&net(), &opened).await.is_accepted());
+    let waiting = async {
+        while fake.requests().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    let [text, photo] = &fake.requests()[..] else { panic!() };
+    let row = json!([
+        { "text": "Acknowledge", "url": "https://status.example/do/1?a=(b)" },
+        { "text": "Silence 2h", "url": "https://status.example/do/2" },
+    ]);
+    assert_eq!(text.json()["reply_markup"]["inline_keyboard"][0], row);
+    assert_eq!(photo.uri.path(), "/api/bot1:SECRET/sendPhoto");
+    let form = String::from_utf8_lossy(&photo.body).into_owned();
+    for part in ["name=\"photo\"", "image/png", "10 of 12 runs failed", "\"message_id\":5", "-100"]
+    {
+        assert!(form.contains(part), "{part}: {form}");
+    }
 }

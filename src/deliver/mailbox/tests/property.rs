@@ -103,12 +103,25 @@ struct History {
     most: usize,
     /// The notices that are digests or were tried: nothing holds them.
     loose: BTreeSet<String>,
+    /// What each message tells of, by its handle.
+    tells: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Some messages have no name, and some that are to be answered are gone.
+fn names(number: u32, answers: Option<String>) -> Option<String> {
+    let gone = number.is_multiple_of(5);
+    let own = (!number.is_multiple_of(7)).then(|| format!("m{number}"));
+    answers.filter(|_| !gone).or(own)
+}
+
+fn ids(notice: &Notice) -> BTreeSet<String> {
+    notice.incidents.iter().map(|incident| incident.id.clone()).collect()
 }
 
 impl History {
     fn new(terms: Terms) -> Self {
         Self {
-            world: World::with(terms),
+            world: World { name: names, ..World::with(terms) },
             open: BTreeMap::new(),
             had: BTreeMap::new(),
             ended: BTreeMap::new(),
@@ -117,6 +130,7 @@ impl History {
             blurred: false,
             most: terms.count as usize,
             loose: BTreeSet::new(),
+            tells: BTreeMap::new(),
         }
     }
 
@@ -192,7 +206,9 @@ impl History {
             Act::Pass(millis) => self.world.pass(Duration::from_millis(millis)),
             Act::Restart => {
                 self.blurred |= self.stepped;
+                let before = self.answered();
                 self.world.restart();
+                assert_eq!(self.answered(), before, "a restart forgets what can be answered");
             }
             Act::StepWall(by) => {
                 self.stepped = true;
@@ -231,7 +247,44 @@ impl History {
             self.loose.insert(notice.id.clone());
         }
         self.check_that_the_store_knows();
+        self.check_the_handles();
         next
+    }
+
+    /// The open incidents of which later news would answer a message.
+    fn answered(&self) -> Vec<String> {
+        let news = |id: &&String| {
+            let (id, at) = ((**id).clone(), self.world.now.wall);
+            let about = vec![super::incident(&id)];
+            Notice::new(id, What::Worsened, "ops".into(), String::new(), about, at)
+        };
+        let open = self.open.values();
+        let answers = |id: &&String| self.world.mailbox.earlier(&news(id)).answers.is_some();
+        open.filter(answers).cloned().collect()
+    }
+
+    /// What is answered told of all that the answer is about, and whatever is brought up to date
+    /// goes on telling of all that it told of, and of nothing else.
+    fn check_the_handles(&mut self) {
+        for (notice, earlier, handle) in self.world.posted.drain(..) {
+            let about = ids(&notice);
+            let root = earlier.answers.as_ref();
+            assert!(root.is_none_or(|root| about.is_subset(&self.tells[root])), "{root:?}");
+            for (live, now) in &earlier.live {
+                let listed = now.as_ref().map_or_else(|| about.clone(), ids);
+                assert_eq!(listed, self.tells[live], "{live} for {}", words(&notice));
+                let over = notice.incidents.iter().filter(|it| it.resolved_at.is_some());
+                let mut told = over.filter_map(|it| {
+                    now.as_ref()?.incidents.iter().find(|known| known.id == it.id)
+                });
+                assert!(told.all(|known| known.resolved_at.is_some()), "{live}");
+            }
+            assert!(root.is_none() || root == earlier.live.first().map(|(first, _)| first));
+            if let Some(new) = handle.filter(|new| !self.tells.contains_key(new)) {
+                let inherited = root.map(|root| self.tells[root].clone()).unwrap_or_default();
+                self.tells.insert(new, about.union(&inherited).cloned().collect());
+            }
+        }
     }
 
     fn run(&mut self, span: Duration) {
