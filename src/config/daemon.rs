@@ -312,6 +312,9 @@ fn read_channel<'i>(
     let template = table.path("template");
     let fallback_place = table.place_of("fallback");
     let fallback = table.optional::<String>("fallback");
+    let kinds = "it stands in the kind's table: [channel.slack], [channel.discord] or \
+                 [channel.telegram]";
+    table.not_there_yet("update", kinds);
     let after_place = table.place_of("fallback_after");
     let fallback_after = table.duration("fallback_after");
     if fallback.is_none() && fallback_after.is_some() {

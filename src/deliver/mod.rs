@@ -125,6 +125,8 @@ pub struct Net {
     pub http: reqwest::Client,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// How long whatever is not the message itself may take within one try.
+    pub patience: Duration,
 }
 
 impl Net {
@@ -141,7 +143,7 @@ impl Net {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(2)
             .build()?;
-        Ok(Self { http, clock })
+        Ok(Self { http, clock, patience: Duration::from_secs(2) })
     }
 }
 

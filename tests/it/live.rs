@@ -185,3 +185,22 @@ async fn the_live_message_of_a_group_says_what_is_left_and_comes_again_where_it_
     let refusals = slack.inbox.refusals();
     assert!(refusals.iter().all(|why| why.contains("message_not_found")), "{refusals:#?}");
 }
+
+#[tokio::test]
+async fn what_cannot_be_kept_up_to_date_is_refused_with_a_way_out() {
+    let check = Target::start().check("shop", "");
+    let said = async |tables: &str| {
+        let setup = Setup::new().tables(tables).checks("shop.toml", &check);
+        let done = setup.command(&["validate"]).await;
+        assert_eq!(done.code, 2, "{}", done.all());
+        done.all()
+    };
+    let head = "[[channel]]\nname = \"ops\"\n";
+    let hook = "webhook_url = \"https://hooks.example/x\"\nupdate = true\n";
+    let slack = said(&format!("{head}[channel.slack]\n{hook}")).await;
+    assert!(slack.contains("use a bot: `token` and `channel`"), "{slack}");
+    let console = said(&format!("{head}[channel.console]\nupdate = true\n")).await;
+    assert!(console.contains("update: this channel cannot change what it has sent"), "{console}");
+    let above = said(&format!("{head}update = true\n[channel.console]\n")).await;
+    assert!(above.contains("[channel.telegram]"), "{above}");
+}

@@ -392,7 +392,10 @@ impl Telegram {
         if !wants_hands || incident.resolved_at.is_some() {
             return None;
         }
-        let buttons = Button::ALL.into_iter().filter_map(|button| {
+        // Whoever has it cannot be asked to take it on.
+        let taken = incident.acknowledged.is_some();
+        let useful = Button::ALL.into_iter().filter(|it| !taken || *it != Button::Acknowledge);
+        let buttons = useful.filter_map(|button| {
             Some(InlineKeyboardButton::callback(button.label(), button.data(&incident.id)?))
         });
         let row: Vec<_> = buttons.collect();

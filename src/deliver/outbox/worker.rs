@@ -95,9 +95,10 @@ impl Worker {
     async fn send(&self, notice: &Notice) -> Option<Outcome> {
         let destination = Arc::clone(&lock(&self.desk.destination));
         let earlier = lock(&self.desk.mailbox).earlier(notice);
+        let net = Net { patience: destination.timeout / 2, ..self.net.clone() };
         let send = AssertUnwindSafe(async {
             let message = compose(&destination, notice, earlier, self.clock.wall()).await;
-            destination.channel.send(&self.net, &message).await
+            destination.channel.send(&net, &message).await
         })
         .catch_unwind();
         tokio::select! {

@@ -1,5 +1,5 @@
 use crate::deliver::{Net, Outcome};
-use crate::model::{Message, What};
+use crate::model::{Live, Message, What};
 use async_trait::async_trait;
 
 /// A channel that names its messages, so that later ones can refer to them.
@@ -26,27 +26,29 @@ pub const fn is_loud(what: What) -> bool {
 /// An edit can be repeated, so it goes first, and the acceptance of the news is the one that
 /// counts: a crash in between repeats one message at most. Where the message that is answered
 /// cannot be edited any more, a new one with the whole state stands in its place, so that nothing
-/// is lost with it.
+/// is lost with it. Other messages, those about single incidents that come as a digest now, are
+/// changed as far as the channel lets that happen soon.
 pub async fn converse(channel: &dyn Conversation, net: &Net, message: &Message) -> Outcome {
     let root = message.answers.as_deref().filter(|handle| channel.is_own(handle));
-    for live in message.live.iter().filter(|live| channel.is_own(&live.handle)) {
+    let (answered, others): (Vec<&Live>, Vec<&Live>) = message
+        .live
+        .iter()
+        .filter(|live| channel.is_own(&live.handle))
+        .partition(|live| root == Some(&*live.handle));
+    for live in answered {
         let now = live.now.as_ref().unwrap_or(message);
-        let is_root = root == Some(&*live.handle);
         match channel.edit(net, &live.handle, now).await {
             Outcome::Accepted { .. } => {}
             Outcome::Rejected { why } => {
                 tracing::info!(%why, "a message cannot be changed any more");
-                if is_root {
-                    return channel.post(net, now, None).await;
-                }
+                return channel.post(net, now, None).await;
             }
-            retry @ Outcome::Retry { .. } if is_root => return retry,
-            // The news of many incidents is worth more than old messages about each of them.
-            Outcome::Retry { why, .. } => {
-                tracing::info!(%why, "messages about single incidents stay as they are");
-                break;
-            }
+            retry @ Outcome::Retry { .. } => return retry,
         }
+    }
+    let edits = edit_all(channel, net, message, others);
+    if tokio::time::timeout(net.patience, edits).await.is_err() {
+        tracing::info!("messages about single incidents stay as they are: no answer in time");
     }
     let Some(root) = root else {
         // What it would have answered is elsewhere: people here get the whole state.
@@ -63,6 +65,24 @@ pub async fn converse(channel: &dyn Conversation, net: &Net, message: &Message) 
     }
 }
 
+/// The news of many incidents is worth more than old messages about each of them: whatever cannot
+/// be changed now stays as it is.
+async fn edit_all(channel: &dyn Conversation, net: &Net, message: &Message, all: Vec<&Live>) {
+    for live in all {
+        let now = live.now.as_ref().unwrap_or(message);
+        match channel.edit(net, &live.handle, now).await {
+            Outcome::Accepted { .. } => {}
+            Outcome::Rejected { why } => {
+                tracing::info!(%why, "a message cannot be changed any more");
+            }
+            Outcome::Retry { why, .. } => {
+                tracing::info!(%why, "messages about single incidents stay as they are");
+                return;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Conversation, converse};
@@ -71,12 +91,14 @@ mod tests {
     use crate::model::{Live, Message};
     use async_trait::async_trait;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     /// A chat in which some messages are gone, and others wait.
     #[derive(Default)]
     struct Chat {
         gone: &'static str,
         busy: &'static str,
+        hanging: &'static str,
         log: Mutex<Vec<String>>,
     }
 
@@ -107,6 +129,9 @@ mod tests {
 
         async fn edit(&self, _: &Net, handle: &str, message: &Message) -> Outcome {
             self.log.lock().unwrap().push(format!("edit {handle}: {}", message.title));
+            if handle == self.hanging {
+                std::future::pending::<()>().await;
+            }
             self.answer(handle, None)
         }
     }
@@ -122,7 +147,8 @@ mod tests {
                 Live { handle: (*handle).to_owned(), now: Some(now) }
             };
             message.live = live.iter().map(told).collect();
-            let outcome = converse(&chat, &net(), &message).await;
+            let net = Net { patience: Duration::from_millis(20), ..net() };
+            let outcome = converse(&chat, &net, &message).await;
             let end = match outcome {
                 Outcome::Accepted { handle } => handle.unwrap(),
                 Outcome::Retry { why, .. } | Outcome::Rejected { why } => why,
@@ -142,6 +168,8 @@ mod tests {
         check(fine(), Some("elsewhere"), &["elsewhere"], "post elsewhere now = new").await;
         check(fine(), None, &["a", "b"], "edit a: a now, edit b: b now, post news = new").await;
         check(busy("a"), None, &["a", "b"], "edit a: a now, post news = new").await;
+        let hanging = Chat { hanging: "a", ..Chat::default() };
+        check(hanging, None, &["a", "b"], "edit a: a now, post news = new").await;
         check(gone("a"), None, &["a", "b"], "edit a: a now, edit b: b now, post news = new").await;
     }
 }

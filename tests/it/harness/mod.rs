@@ -32,7 +32,7 @@ pub use inbox::{Inbox, Mood, Received};
 pub use nginx::Nginx;
 pub use node::Node;
 pub use postgres::Postgres;
-pub use posts::Post;
+pub use posts::{Post, Posts};
 pub use process::{Process, Service, Signal};
 pub use redis::Redis;
 pub use slack::Slack;

@@ -184,9 +184,10 @@ impl Rules for TelegramRules {
 }
 
 fn check_chat(chat: &Value) -> Result<(), Refusal> {
-    match chat.as_i64() == Some(Telegram::CHAT) || *chat == Telegram::CHAT.to_string() {
-        true => Ok(()),
-        false => Err(refusal(400, "Bad Request: chat not found")),
+    let number = chat.as_i64().or_else(|| chat.as_str()?.parse().ok());
+    match number {
+        Some(Telegram::CHAT) => Ok(()),
+        _ => Err(refusal(400, "Bad Request: chat not found")),
     }
 }
 
