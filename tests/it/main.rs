@@ -21,6 +21,7 @@ mod config_errors;
 mod crash;
 mod email;
 mod hanging_channel;
+mod http_depth;
 mod imitations;
 mod latency;
 mod limits;
