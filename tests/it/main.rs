@@ -34,3 +34,4 @@ mod readme;
 mod reload_stop;
 mod six_kinds;
 mod store_trouble;
+mod websocket_feed;
