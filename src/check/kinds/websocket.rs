@@ -238,7 +238,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let wait = wait.unwrap_or(send.is_some() && steps.is_empty());
     let way = match subscribe {
         true => Way::Stay(Feed::new(Subscription { door, send, steps, count_if })),
-        false => Way::Visit(Visit { door, send, steps, wait }),
+        false => Way::Visit(Box::new(Visit { door, send, steps, wait })),
     };
     Some(Box::new(WebSocket { host, way, hidden, sent }))
 }
@@ -253,7 +253,7 @@ struct WebSocket {
 }
 
 enum Way {
-    Visit(Visit),
+    Visit(Box<Visit>),
     Stay(Feed),
 }
 

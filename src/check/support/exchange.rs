@@ -62,6 +62,10 @@ pub struct Link {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost each run an allocation"
+)]
 enum Wire {
     One {
         sender: http1::SendRequest<Full<Bytes>>,

@@ -6,7 +6,7 @@ use super::inflate;
 use super::oauth;
 use super::trip::{self, Doing, Trip};
 use crate::check::support::dial::route::Manner;
-use crate::check::support::dial::{self, Aim, Target};
+use crate::check::support::dial::{self, Aim, Secure, Target};
 use crate::check::support::exchange::{Body, Link, Versions};
 use crate::clock::Clock;
 use http::header::{AUTHORIZATION, HeaderValue, LOCATION};
@@ -150,7 +150,11 @@ impl Http {
         trip: &mut Trip,
     ) -> Result<(Link, Duration), String> {
         trip.doing = Doing::Connecting;
-        let tls = hop.secure.then(|| (&self.tls).into());
+        // A name of one's own belongs to the host that it was given for, not to where a redirect
+        // or a token leads.
+        let is_own = hop.target.host == self.first.target.host;
+        let name = self.tls.server_name.as_ref().filter(|_| is_own);
+        let tls = hop.secure.then_some(Secure { config: &self.tls.config, name });
         let aim = if self.is_told_to_proxy(hop) { Aim::Proxy } else { Aim::Tunnel };
         let dialled = dial::dial_by(clock, &hop.target, tls, &self.route, aim).await;
         let dialled = dialled.map_err(|failed| {

@@ -584,6 +584,23 @@ async fn a_refused_certificate_still_says_whose_it_is() {
     assert_eq!(error(&ask(&KIND, &table).await), "no error");
 }
 
+#[tokio::test]
+async fn a_name_of_ones_own_stays_with_its_host() {
+    let authority = Authority::new();
+    let ca = file(&authority.pem);
+    let config = authority.server("localhost", 2000, 2090);
+    let server = Server::tls(config, |_, _| Reply::Close(answer("200 OK", "", "safe"))).await;
+    let location = format!("Location: https://localhost:{}/\r\n", server.address.port());
+    let first = Server::plain(move |_, _| Reply::Close(answer("302 F", &location, ""))).await;
+    let table = format!(
+        "url = 'http://{}/'\nca_file = '{}'\nserver_name = 'shop.example'",
+        first.address,
+        ca.path().display()
+    );
+    let seen = ask(&KIND, &table).await;
+    assert_eq!((error(&seen), fact(&seen, "text")), ("no error", json!("safe")));
+}
+
 #[test]
 fn tls_options_that_weaken_or_do_not_fit_are_told_at_load() {
     let authority = Authority::new();
