@@ -29,6 +29,7 @@ pub use channels::FiveChannels;
 pub use daemon::{Daemon, Finished, KEY, Setup, binary, repository, watchbell};
 pub use discord::Discord;
 pub use inbox::{Inbox, Mood, Received};
+pub use local::Local;
 pub use nginx::Nginx;
 pub use node::Node;
 pub use postgres::Postgres;
