@@ -29,6 +29,7 @@ mod names;
 mod operate;
 mod others_accept_what_is_sent;
 mod plugins;
+mod postgres_depth;
 mod readme;
 mod reload_stop;
 mod six_kinds;

@@ -4,6 +4,7 @@ pub mod dial;
 pub mod exchange;
 pub mod headers;
 pub mod hide;
+pub mod identity;
 pub mod tls;
 pub mod value;
 

@@ -70,7 +70,12 @@ impl TlsOptions {
 }
 
 impl CaFile {
-    fn read(path: &Path) -> Result<Self, String> {
+    /// Reads the certificates of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, in words.
+    pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let pem = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
         let certificates = CertificateDer::pem_slice_iter(&pem)
@@ -84,7 +89,12 @@ impl CaFile {
         Ok(file)
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
+    /// The certificates as authorities.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be used, in words.
+    pub fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         for certificate in &self.certificates {
             roots.add(certificate.clone()).map_err(|error| {
