@@ -31,6 +31,7 @@ mod others_accept_what_is_sent;
 mod plugins;
 mod postgres_depth;
 mod readme;
+mod redis_depth;
 mod reload_stop;
 mod six_kinds;
 mod store_trouble;
