@@ -66,7 +66,8 @@ pub const KIND: Kind = Kind {
             "table",
             "",
             "{master = \"mymaster\", addresses = [\"host:26379\", …]}, and `username` and \
-             `password` of the sentinels: ask all of them where the master is",
+             `password` of the sentinels: ask all of them where the master is; by TLS where `url` \
+             is",
         ),
         OptionDoc::new(
             "command",

@@ -29,7 +29,7 @@ pub const FACTS: &[FactSpec] = &[
     FactSpec::passing("row", FactType::Map, "the first row: each column by its name"),
     map("queries", "the value of each of `queries` by its name, as `value` is that of `query`"),
     map("query_rows", "how many rows each of `queries` gave, by name"),
-    map("query_ms", "how many milliseconds each of `queries` took, by name"),
+    FactSpec::kept("query_ms", FactType::Map, "ms", "how long each of `queries` took, by name"),
     map(
         "unavailable",
         "why facts are absent, by their names: mostly a right that the role lacks; empty if it \
@@ -120,8 +120,8 @@ pub const FACTS: &[FactSpec] = &[
         "replication_lag_seconds",
         "s",
         "on a standby: 0 while it streams and has replayed all, else the age of the last \
-         transaction that it replayed, absent before the first; on a primary: the worst that its standbys report, 0 without \
-         any [replication]",
+         transaction that it replayed, absent before the first; on a primary: the worst that its \
+         standbys report, 0 without any [replication]",
     ),
     int(
         "replication_lag_bytes",
@@ -155,8 +155,8 @@ pub const FACTS: &[FactSpec] = &[
     // slots
     map(
         "slots",
-        "each replication slot by its name: {active, type, retained_bytes, wal_status}; the 32 \
-         that retain most [slots]",
+        "each replication slot by its name: {active, type, retained_bytes, lag_bytes, \
+         wal_status}; lag is what its reader has not confirmed; the 32 that retain most [slots]",
     ),
     int("slots_inactive", "", "replication slots that nobody reads [slots]"),
     int("slots_lost", "", "slots whose WAL is gone; PostgreSQL 13 on [slots]"),

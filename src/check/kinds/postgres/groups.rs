@@ -7,7 +7,7 @@ use super::facts::FACTS;
 use super::session::Session;
 use super::statements;
 use super::trouble::{Refusal, Trouble};
-use crate::check::support::value::fact_of;
+use crate::check::support::value::{fact_of, kept_fact_of};
 use crate::model::{Fact, FactType, Facts};
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
@@ -25,6 +25,9 @@ pub struct Group {
     /// Whether the answer costs so much that it is asked for only every [`SLOW_EVERY`].
     slow: bool,
 }
+
+/// A map that is larger than this as JSON is not kept.
+const MOST_MAP: usize = 32 << 10;
 
 /// How long the answer of a slow group is good for.
 const SLOW_EVERY: Duration = Duration::from_secs(300);
@@ -267,7 +270,10 @@ fn of_type(value: Json, ty: FactType) -> Option<Fact> {
         (FactType::Int, _) => {
             value.as_i64().or_else(|| value.as_f64().map(|number| number as i64)).map(Fact::Int)
         }
-        _ => Some(fact_of(value)),
+        // The server's own words are bounded by what it is asked for; a liar's are bounded here.
+        (FactType::Map, _) if value.to_string().len() > MOST_MAP => None,
+        (FactType::Map, _) => Some(fact_of(value)),
+        _ => kept_fact_of(value),
     }
 }
 

@@ -135,12 +135,14 @@ pub fn slots(version: u32) -> String {
         ("null", "null")
     };
     format!(
-        "with known as (select *, greatest(0, pg_wal_lsn_diff(\
-         case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
-         else pg_current_wal_lsn() end, restart_lsn)) as retained from pg_replication_slots) \
+        "with here as (select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() \
+         else pg_current_wal_lsn() end as lsn), \
+         known as (select *, greatest(0, pg_wal_lsn_diff(lsn, restart_lsn)) as retained, \
+         greatest(0, pg_wal_lsn_diff(lsn, coalesce(confirmed_flush_lsn, restart_lsn))) as behind \
+         from pg_replication_slots, here) \
          select json_build_object(\
          'slots', (select coalesce(json_object_agg(slot_name, json_build_object(\
-         'active', active, 'type', slot_type, 'retained_bytes', retained, \
+         'active', active, 'type', slot_type, 'retained_bytes', retained, 'lag_bytes', behind, \
          'wal_status', {status})), '{{}}') \
          from (select * from known order by retained desc nulls last limit 32) as worst), \
          'slots_inactive', count(*) filter (where not active), \

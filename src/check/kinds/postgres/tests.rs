@@ -347,5 +347,10 @@ async fn a_standby_tells_how_far_it_is_behind() {
 fn problems_of_queries_and_groups_are_told_at_their_places() {
     let table = "url = 'postgres://a@h'\nfacts = ['locks', 'lock']\n[queries]\nOne = 'select 1'\n\
                  two = 2\nthree = ' '\nfour = 'select 4'";
-    insta::assert_snapshot!(problems(&KIND, table), @"");
+    insta::assert_snapshot!(problems(&KIND, table), @"
+    a.toml:2:9: facts: there is no group `lock` (the groups are connections, transactions, locks, activity, replication, slots, vacuum, tables, size)
+    a.toml:4:1: queries.One: is no name for a condition: use small letters, digits and _
+    a.toml:5:7: queries.two: must be a query in quotes, not integer
+    a.toml:6:9: queries.three: is empty
+    ");
 }

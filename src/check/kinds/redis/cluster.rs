@@ -7,18 +7,23 @@ use super::router::place_of;
 use super::trouble::Trouble;
 use super::wire::{Login, Place, Wire};
 use crate::check::support::millis;
+use crate::check::support::value::excerpt;
 use crate::clock::Clock;
 use crate::model::Facts;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value as Json, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// More nodes are not asked.
 const MOST_NODES: usize = 256;
 
 /// How many are asked at one time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
+
+/// The fact `nodes` names so many.
+const MOST_SHOWN: usize = 64;
 
 /// One line of `CLUSTER NODES`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +48,8 @@ enum Health {
 
 /// What a node answered.
 struct Seen {
-    view: Vec<Node>,
+    /// What its view comes to. The view itself is let go: a large cluster has many large ones.
+    shape: u64,
     state: Option<String>,
     ping_ms: f64,
     memory_used_percent: Option<f64>,
@@ -70,7 +76,7 @@ pub async fn observe(
             facts.set(fact, number);
         }
     }
-    let mut state = info.text("cluster_state").unwrap_or("unknown").to_owned();
+    let mut state = excerpt(info.text("cluster_state").unwrap_or("unknown"), 100);
     facts.set("cluster_state", state.as_str());
 
     let nodes = read(&text(seed, &["CLUSTER", "NODES"]).await?);
@@ -96,15 +102,13 @@ pub async fn observe(
         .collect()
         .await;
 
-    let views: Vec<BTreeMap<String, String>> = answers
-        .values()
-        .filter_map(|answer| answer.as_ref().ok())
-        .map(|seen| shape(&seen.view))
-        .collect();
-    let most = most_common(&views).cloned().unwrap_or_else(|| shape(&nodes));
+    let views: Vec<u64> =
+        answers.values().filter_map(|answer| answer.as_ref().ok()).map(|seen| seen.shape).collect();
+    let most = most_common(&views).copied().unwrap_or_else(|| shape(&nodes));
     let (mut unreachable, mut disagreeing) = (0_i64, 0_i64);
-    let mut map = Map::new();
+    let mut shown = Vec::new();
     for (index, (node, _)) in asked.iter().enumerate() {
+        let mut disagrees = false;
         let mut said = json!({
             "role": if node.is_master { "master" } else { "replica" },
             "health": node.health.word(),
@@ -119,7 +123,8 @@ pub async fn observe(
                 if seen.state.as_deref().is_some_and(|state| state != "ok") {
                     "fail".clone_into(&mut state);
                 }
-                disagreeing += i64::from(shape(&seen.view) != most);
+                disagrees = seen.shape != most;
+                disagreeing += i64::from(disagrees);
             }
             other => {
                 let error = other.and_then(|answer| answer.as_ref().err());
@@ -128,8 +133,16 @@ pub async fn observe(
                 unreachable += 1;
             }
         }
-        map.insert(node.address.clone(), said);
+        let is_well = said["reachable"] == true
+            && said["state"] == "ok"
+            && node.health == Health::Ok
+            && !disagrees;
+        shown.push((is_well, node.address.clone(), said));
     }
+    shown.sort_by_key(|(is_well, ..)| *is_well);
+    shown.truncate(MOST_SHOWN);
+    let map: Map<String, Json> =
+        shown.into_iter().map(|(_, address, said)| (address, said)).collect();
     facts.set("cluster_state", state.as_str());
     facts.set("nodes_unreachable", unreachable);
     facts.set("nodes_disagreeing", disagreeing);
@@ -162,15 +175,15 @@ async fn look(place: &Place, login: &Login, clock: &dyn Clock) -> Result<Seen, T
     let start = clock.now().mono;
     wire.ask(&["PING"]).await?;
     let ping_ms = millis(clock.now().mono.saturating_sub(start));
-    let view = read(&text(&mut wire, &["CLUSTER", "NODES"]).await?);
+    let shape = shape(&read(&text(&mut wire, &["CLUSTER", "NODES"]).await?));
     let said = text(&mut wire, &["CLUSTER", "INFO"]).await?;
-    let state = Info::read(&said).text("cluster_state").map(str::to_owned);
+    let state = Info::read(&said).text("cluster_state").map(|state| excerpt(state, 100));
     let memory_used_percent = match text(&mut wire, &["INFO", "memory"]).await {
         Ok(said) => Info::read(&said).memory_used_percent(),
         Err(trouble) if trouble.is_an_answer() => None,
         Err(trouble) => return Err(trouble),
     };
-    Ok(Seen { view, state, ping_ms, memory_used_percent })
+    Ok(Seen { shape, state, ping_ms, memory_used_percent })
 }
 
 async fn text(wire: &mut Wire, words: &[&str]) -> Result<String, Trouble> {
@@ -231,12 +244,18 @@ impl Health {
 
 /// What nodes have to agree about: who is there as what, with which slots, and who is down. That
 /// one node has no answer from another is no disagreement yet.
-fn shape(view: &[Node]) -> BTreeMap<String, String> {
-    let of = |node: &Node| {
-        let failed = node.health == Health::Failed;
-        format!("{} {:?} {:?} {failed}", node.is_master, node.master, node.slots)
-    };
-    view.iter().map(|node| (node.id.clone(), of(node))).collect()
+fn shape(view: &[Node]) -> u64 {
+    let mut nodes: Vec<_> = view
+        .iter()
+        .map(|node| {
+            let failed = node.health == Health::Failed;
+            (&node.id, node.is_master, &node.master, &node.slots, failed)
+        })
+        .collect();
+    nodes.sort();
+    let mut hasher = DefaultHasher::new();
+    nodes.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn most_common<T: PartialEq>(all: &[T]) -> Option<&T> {

@@ -152,7 +152,8 @@ pub const FACTS: &[FactSpec] = &[
     map(
         "nodes",
         "with `cluster`: each node by its address: {role, reachable, state, health, slots, \
-         ping_ms, memory_used_percent, error}; health is ok, pfail or fail, as the others see it",
+         ping_ms, memory_used_percent, error}; health is ok, pfail or fail, as the others see it; \
+         64 of them, those in trouble first",
     ),
     // `sentinel`.
     text("sentinel_master", "with `sentinel`: where the master is, as most sentinels say"),

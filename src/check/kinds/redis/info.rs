@@ -2,10 +2,17 @@
 //!
 //! See <https://redis.io/docs/latest/commands/info/>; other servers leave lines out.
 
+use crate::check::support::value::excerpt;
 use crate::model::Facts;
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::time::Duration;
+
+/// How much of a word of the server's is kept.
+const MOST_WORDS: usize = 100;
+
+/// More replicas are not looked at.
+const MOST_REPLICAS: usize = 64;
 
 /// The lines `name:value` of INFO.
 #[derive(Debug)]
@@ -71,12 +78,12 @@ fn fields(line: &str) -> HashMap<&str, &str> {
 pub fn note(info: &Info<'_>, database: u32, wall: i64, facts: &mut Facts) {
     for name in ["valkey_version", "dragonfly_version", "redis_version"] {
         if let Some(version) = info.text(name) {
-            facts.set("version", version);
+            facts.set("version", excerpt(version, MOST_WORDS));
             break;
         }
     }
     if let Some(role) = info.text("role") {
-        facts.set("role", role);
+        facts.set("role", excerpt(role, MOST_WORDS));
     }
     for (fact, name) in [
         ("uptime_seconds", "uptime_in_seconds"),
@@ -172,7 +179,7 @@ fn note_replication(info: &Info<'_>, facts: &mut Facts) {
     let here = info.int("master_repl_offset");
     let mut replicas = Map::new();
     let (mut bytes, mut seconds) = (Vec::new(), Vec::new());
-    for line in info.replicas() {
+    for line in info.replicas().into_iter().take(MOST_REPLICAS) {
         let part = |name: &str| line.get(name).copied();
         let number = |name: &str| part(name).and_then(|text| text.parse::<i64>().ok());
         let behind = here.zip(number("offset")).map(|(here, there)| (here - there).max(0));
@@ -180,8 +187,9 @@ fn note_replication(info: &Info<'_>, facts: &mut Facts) {
         bytes.extend(behind);
         seconds.extend(late);
         let Some((ip, port)) = part("ip").zip(part("port")) else { continue };
-        let said = json!({"state": part("state"), "lag_bytes": behind, "lag_seconds": late});
-        replicas.insert(format!("{ip}:{port}"), said);
+        let state = part("state").map(|state| excerpt(state, MOST_WORDS));
+        let said = json!({"state": state, "lag_bytes": behind, "lag_seconds": late});
+        replicas.insert(excerpt(&format!("{ip}:{port}"), MOST_WORDS), said);
     }
     if info.int("connected_slaves") == Some(0) {
         facts.set("replication_lag_bytes", 0);

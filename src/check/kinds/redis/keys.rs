@@ -3,7 +3,7 @@
 use super::router::Router;
 use super::trouble::Trouble;
 use super::wire::Reply;
-use crate::check::support::value::KEPT_BYTES;
+use crate::check::support::value::{KEPT_BYTES, excerpt};
 use crate::model::Facts;
 use serde_json::{Map, Value as Json, json};
 
@@ -13,7 +13,7 @@ const MOST_GROUPS: usize = 64;
 /// What is known of `key`.
 pub async fn key(router: &mut Router<'_>, key: &str, facts: &mut Facts) -> Result<(), Trouble> {
     let ty = router.ask(&["TYPE", key]).await?;
-    let ty = ty.text().unwrap_or("none").to_owned();
+    let ty = excerpt(ty.text().unwrap_or("none"), 100);
     facts.set("key_exists", ty != "none");
     facts.set("key_length", 0);
     if ty == "none" {
@@ -115,7 +115,7 @@ impl Worst {
             }
             let group = json!({"lag": lag, "pending": pending, "consumers": consumers,
                                "oldest_pending_seconds": oldest});
-            said.insert(name.to_owned(), group);
+            said.insert(excerpt(name, 100), group);
         }
         Ok(())
     }

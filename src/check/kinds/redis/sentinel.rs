@@ -5,6 +5,7 @@
 use super::trouble::Trouble;
 use super::wire::{Login, Place, Wire};
 use crate::check::support::dial::Target;
+use crate::check::support::value::excerpt;
 use crate::clock::Clock;
 use crate::config::Section;
 use crate::model::Facts;
@@ -141,7 +142,7 @@ impl Sentinels {
         };
         Ok(Said {
             master: Place::Tcp(Target { host, port }),
-            flags: text("flags").unwrap_or_default().to_owned(),
+            flags: excerpt(text("flags").unwrap_or_default(), 200),
             quorum: number("quorum"),
             others: number("num-other-sentinels"),
             replicas: number("num-slaves"),

@@ -1,5 +1,7 @@
-use super::KIND;
-use super::info::{Info, note};
+use super::info::{Info, Memory, note, note_since};
+use super::router::place_of;
+use super::wire::Place;
+use super::{KIND, read_url};
 use crate::check::Check;
 use crate::check::support::dial::Target;
 use crate::check::testing::{
@@ -265,7 +267,14 @@ async fn a_cluster_tells_its_state_and_finds_the_node_of_a_key() {
 fn problems_of_sentinels_and_tls_are_told_at_their_places() {
     let table = "url = 'redis://h'\ncluster = true\nstream = 5\nclient_cert = 'a.pem'\n\
                  nodes = ['h']\n[sentinel]\naddresses = []\nmastr = 'm'";
-    insta::assert_snapshot!(problems(&KIND, table), @"");
+    insta::assert_snapshot!(problems(&KIND, table), @r#"
+    a.toml:3:10: stream: is a name, or a list of names
+    a.toml:4:15: client_cert: `client_cert` and `client_key` belong together
+    a.toml:5:9: nodes: `h` is not host:port
+    a.toml:6:1: sentinel.master: is missing
+    a.toml:7:13: sentinel.addresses: is empty: name all sentinels, such as ["10.0.0.1:26379"]
+    a.toml:8:1: sentinel.mastr: unknown key (did you mean `master`?)
+    "#);
 }
 
 #[test]

@@ -38,10 +38,11 @@ impl Trouble {
     /// that speaks the protocol, or an older one.
     pub fn is_about_rights(&self) -> bool {
         let Self::Refused(said) = self else { return false };
+        let lower = said.to_ascii_lowercase();
         said.starts_with("NOPERM")
-            || said.to_ascii_lowercase().contains("unknown command")
-            || said.to_ascii_lowercase().contains("unknown subcommand")
-            || said.contains("not supported")
+            || ["unknown command", "unknown subcommand", "not supported", "unsupported"]
+                .iter()
+                .any(|words| lower.contains(words))
     }
 
     /// Whether the server is well and said no.
