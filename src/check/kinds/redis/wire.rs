@@ -1,33 +1,30 @@
-//! The protocol of Redis (RESP2), one command after the other.
+//! A connection to a Redis server, one command after the other.
 //!
-//! It is spoken here, and not by a client library, so that a peer that lies about lengths or never
-//! ends costs bounded memory. See
-//! <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! The `redis` crate speaks the protocol. The connection is our own: dialled and encrypted as those of
+//! every other kind, and with a bound on what is read, so that a peer that never ends costs bounded
+//! memory.
 
 use super::trouble::Trouble;
 use crate::check::support::dial::{self, Stream, Target};
 use crate::check::support::tls::Certificate;
 use crate::clock::Clock;
-use bytes::{Buf, BytesMut};
+use redis::{RedisError, Value};
 use rustls::ClientConfig;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 
 /// More than this is not read from one connection.
 const MOST_BYTES: usize = 4 << 20;
 
-/// A line, such as an error, is shorter.
-const MOST_LINE: usize = 64 << 10;
-
-/// Answers hold fewer elements, however small they are.
-const MOST_ELEMENTS: usize = 100_000;
-
-/// Answers are nested less deep.
-const MOST_DEPTH: usize = 16;
+/// How much of what a stranger says first is kept, to be shown.
+const FIRST: usize = 60;
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +74,7 @@ pub enum Reply {
 
 /// A connection that is logged in.
 pub struct Wire {
-    stream: Box<dyn Transport>,
-    buffer: BytesMut,
-    read: usize,
+    stream: Bounded,
     /// Where it leads.
     pub place: Place,
     /// The server's certificate, with TLS.
@@ -127,108 +122,104 @@ impl Wire {
     }
 
     fn new(stream: Box<dyn Transport>, place: &Place, certificate: Option<Certificate>) -> Self {
-        Self { stream, buffer: BytesMut::new(), read: 0, place: place.clone(), certificate }
+        let stream = Bounded { stream, left: MOST_BYTES, first: Vec::new(), failed: None };
+        Self { stream, place: place.clone(), certificate }
     }
 
     /// Sends one command and gives its answer; an answer that says no is a trouble.
     pub async fn ask(&mut self, words: &[&str]) -> Result<Reply, Trouble> {
-        let mut out = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            out.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-        }
-        self.stream.write_all(&out).await.map_err(Trouble::Lost)?;
-        self.stream.flush().await.map_err(Trouble::Lost)?;
-        match self.reply().await? {
+        let mut command = redis::Cmd::new();
+        words.iter().for_each(|word| {
+            command.arg(*word);
+        });
+        let stream = &mut self.stream.stream;
+        stream.write_all(&command.get_packed_command()).await.map_err(Trouble::Lost)?;
+        stream.flush().await.map_err(Trouble::Lost)?;
+        self.stream.first.clear();
+        // One answer follows one command, so that nothing of the next is ever read ahead.
+        let mut decoder = Default::default();
+        let answer = redis::parse_redis_value_async(&mut decoder, &mut self.stream).await;
+        match answer.map_err(|error| self.stream.trouble(&error)).map(Reply::from)? {
             Reply::Error(said) => Err(Trouble::Refused(said)),
             reply => Ok(reply),
         }
     }
+}
 
-    /// Reads one answer. Lists that are not full yet wait on a stack, with what they still want.
-    async fn reply(&mut self) -> Result<Reply, Trouble> {
-        let mut open: Vec<(usize, Vec<Reply>)> = Vec::new();
-        let mut elements = 0;
-        loop {
-            let line = self.line().await?;
-            let (kind, rest) = line.split_at_checked(1).unwrap_or_default();
-            let number = || rest.parse::<i64>().map_err(|_| Trouble::garbage(&line));
-            let mut reply = match kind {
-                "+" => Reply::Text(rest.to_owned()),
-                "-" => Reply::Error(rest.to_owned()),
-                ":" => Reply::Int(number()?),
-                "$" => match usize::try_from(number()?) {
-                    Err(_) => Reply::Nil,
-                    Ok(length) => Reply::Text(self.bulk(length).await?),
-                },
-                "*" => match usize::try_from(number()?) {
-                    Err(_) => Reply::Nil,
-                    Ok(0) => Reply::List(Vec::new()),
-                    Ok(count) => {
-                        elements += count;
-                        if elements > MOST_ELEMENTS {
-                            return Err(Trouble::TooMuch);
-                        }
-                        if open.len() >= MOST_DEPTH {
-                            return Err(Trouble::garbage("lists in lists without end"));
-                        }
-                        open.push((count, Vec::new()));
-                        continue;
-                    }
-                },
-                _ => return Err(Trouble::garbage(&line)),
-            };
-            loop {
-                let Some((count, list)) = open.last_mut() else { return Ok(reply) };
-                list.push(reply);
-                if list.len() < *count {
-                    break;
-                }
-                reply = Reply::List(open.pop().map(|(_, list)| list).unwrap_or_default());
+/// What is read of a connection, up to a bound.
+struct Bounded {
+    stream: Box<dyn Transport>,
+    /// How many bytes may still come.
+    left: usize,
+    /// The first of what came.
+    first: Vec<u8>,
+    /// Why reading ended.
+    failed: Option<Trouble>,
+}
+
+impl Bounded {
+    /// What is wrong, where no answer could be made of what came.
+    fn trouble(&mut self, error: &RedisError) -> Trouble {
+        if let Some(trouble) = self.failed.take() {
+            return trouble;
+        }
+        if self.first.is_empty() {
+            return Trouble::garbage(&error.to_string());
+        }
+        Trouble::garbage(String::from_utf8_lossy(&self.first).lines().next().unwrap_or_default())
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            self.failed = Some(Trouble::TooMuch);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let room = FIRST.saturating_sub(self.first.len());
+        let first = new.get(..room.min(new.len())).unwrap_or_default();
+        self.first.extend_from_slice(first);
+        self.left = self.left.saturating_sub(new.len());
+        match read {
+            Ok(()) if new.is_empty() => {
+                self.failed = Some(Trouble::Lost(io::ErrorKind::UnexpectedEof.into()));
+                Poll::Ready(Ok(()))
+            }
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => {
+                let kind = error.kind();
+                self.failed = Some(Trouble::Lost(error));
+                Poll::Ready(Err(kind.into()))
             }
         }
     }
+}
 
-    async fn line(&mut self) -> Result<String, Trouble> {
-        let mut seen = 0;
-        loop {
-            let found =
-                self.buffer.get(seen..).unwrap_or_default().iter().position(|b| *b == b'\n');
-            if let Some(at) = found {
-                let line = self.buffer.split_to(seen + at + 1);
-                let text = String::from_utf8_lossy(&line);
-                return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+impl From<Value> for Reply {
+    fn from(value: Value) -> Self {
+        let text = |bytes: &[u8]| Self::Text(String::from_utf8_lossy(bytes).into_owned());
+        match value {
+            Value::Nil => Self::Nil,
+            Value::Int(number) => Self::Int(number),
+            Value::BulkString(bytes) => text(&bytes),
+            Value::SimpleString(said) => Self::Text(said),
+            Value::Okay => Self::Text("OK".to_owned()),
+            Value::Array(items) | Value::Set(items) => {
+                Self::List(items.into_iter().map(Self::from).collect())
             }
-            seen = self.buffer.len();
-            if seen > MOST_LINE {
-                return Err(Trouble::garbage("a line without end"));
-            }
-            self.more().await?;
-        }
-    }
-
-    async fn bulk(&mut self, length: usize) -> Result<String, Trouble> {
-        if length > MOST_BYTES {
-            return Err(Trouble::TooMuch);
-        }
-        while self.buffer.len() < length + 2 {
-            self.more().await?;
-        }
-        let bytes = self.buffer.split_to(length);
-        self.buffer.advance(2);
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    async fn more(&mut self) -> Result<(), Trouble> {
-        if self.read > MOST_BYTES {
-            return Err(Trouble::TooMuch);
-        }
-        self.buffer.reserve(16 << 10);
-        match self.stream.read_buf(&mut self.buffer).await.map_err(Trouble::Lost)? {
-            0 => Err(Trouble::Lost(std::io::ErrorKind::UnexpectedEof.into())),
-            more => {
-                self.read += more;
-                Ok(())
-            }
+            Value::ServerError(error) => Self::Error(match error.details() {
+                Some(details) => format!("{} {details}", error.code()),
+                None => error.code().to_owned(),
+            }),
+            // The rest belongs to RESP3, which nobody asked for.
+            other => Self::Text(format!("{other:?}")),
         }
     }
 }
