@@ -1,42 +1,70 @@
 //! Redis and what speaks like it (Valkey, DragonflyDB): a fresh connection each run, PING, INFO,
-//! and a command of the user's choice.
+//! and what the user wants to know of keys, streams, a cluster or sentinels.
 
+mod cluster;
+mod facts;
+mod info;
+mod keys;
+mod router;
+mod sentinel;
 #[cfg(test)]
 mod tests;
+mod trouble;
+mod wire;
 
-use crate::check::support::hide::Hidden;
-use crate::check::support::value::{excerpt, kept_fact_of};
+use crate::check::support::dial::Target;
+use crate::check::support::hide::{Hidden, decoded};
+use crate::check::support::millis;
+use crate::check::support::tls::{CA_FILE, CERT_FILE, INSECURE_SKIP_VERIFY, KEY_FILE, read_mutual};
+use crate::check::support::value::kept_fact_of;
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
-use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
+use crate::model::{Fact, Facts, Observation, OptionDoc, Verdict};
 use async_trait::async_trait;
-use redis::aio::ConnectionLike;
-use redis::cluster::ClusterClientBuilder;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
-    ServerErrorKind, Value,
-};
-use serde_json::Value as Json;
-use std::collections::HashMap;
+use info::Info;
+use router::Router;
+use rustls::ClientConfig;
+use sentinel::Sentinels;
+use serde_json::{Map, Value as Json};
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use trouble::Trouble;
+use url::{Host, Url};
+use wire::{Login, Place, Wire};
 
-/// Watches a Redis server.
+/// Watches a Redis server, a cluster of them, or a master and its sentinels.
 pub const KIND: Kind = Kind {
     name: "redis",
-    summary: "a Redis, Valkey or DragonflyDB server: PING, what INFO says, and a command",
+    summary: "Redis, Valkey or DragonflyDB: a server, a whole cluster, sentinels, keys, streams",
     options: &[
         OptionDoc::new(
             "url",
             "secret",
             "required",
-            "where it is: redis://user:password@host:6379/0, or rediss:// for TLS",
+            "where it is: redis://user:password@host:6379/0, or rediss:// for TLS; any node of a \
+             cluster; with `sentinel` the host does not count, but all else is the master's",
         ),
         OptionDoc::new(
             "cluster",
             "boolean",
             "false",
-            "the server is a node of a cluster: watch `cluster_state`, and send `command` to the \
-             node that has its key",
+            "the server is a node of a cluster: ask all of its nodes, and send `command`, `key` \
+             and `stream` to the node that has the key",
+        ),
+        OptionDoc::new(
+            "nodes",
+            "list",
+            "",
+            "with `cluster`: other nodes as host:port, to start from where that of `url` is away; \
+             those of the last run are known anyway",
+        ),
+        OptionDoc::new(
+            "sentinel",
+            "table",
+            "",
+            "{master = \"mymaster\", addresses = [\"host:26379\", …]}, and `username` and \
+             `password` of the sentinels: ask all of them where the master is; by TLS where `url` \
+             is",
         ),
         OptionDoc::new(
             "command",
@@ -44,118 +72,97 @@ pub const KIND: Kind = Kind {
             "",
             "what to ask beside PING and INFO, such as [\"LLEN\", \"jobs\"]; see the fact `value`",
         ),
+        OptionDoc::new("key", "string", "", "a key to look at: see the facts `key_…`"),
+        OptionDoc::new(
+            "stream",
+            "list",
+            "",
+            "a stream, or several, to look at with consumer groups: see the facts `stream_…`",
+        ),
+        CA_FILE,
+        CERT_FILE,
+        KEY_FILE,
+        INSECURE_SKIP_VERIFY,
     ],
-    facts: &[
-        FactSpec::kept("ping_ms", FactType::Double, "ms", "time from PING to PONG"),
-        FactSpec::kept(
-            "value",
-            FactType::Any,
-            "",
-            "what `command` answered; texts stay texts (\"5\"), and are cut at 4 KiB",
-        ),
-        FactSpec::kept(
-            "role",
-            FactType::Text,
-            "",
-            "master or slave, in the server's own word (DragonflyDB says replica)",
-        ),
-        FactSpec::kept("version", FactType::Text, "", "the version of the server"),
-        FactSpec::kept("uptime_seconds", FactType::Int, "s", "time since the server started"),
-        FactSpec::kept("memory_used_bytes", FactType::Int, "B", "memory of the data set"),
-        FactSpec::kept(
-            "memory_used_percent",
-            FactType::Double,
-            "%",
-            "memory of the data set, of maxmemory; of the machine's memory where that has no limit",
-        ),
-        FactSpec::kept("connected_clients", FactType::Int, "", "clients, without replicas"),
-        FactSpec::kept(
-            "blocked_clients",
-            FactType::Int,
-            "",
-            "clients that wait in a call such as BLPOP",
-        ),
-        FactSpec::kept(
-            "rejected_connections",
-            FactType::Int,
-            "",
-            "connections refused over maxclients since the start",
-        ),
-        FactSpec::kept("evicted_keys", FactType::Int, "", "keys dropped over maxmemory, in all"),
-        FactSpec::kept(
-            "keyspace_hits_percent",
-            FactType::Double,
-            "%",
-            "lookups that found their key, since the start; absent before the first lookup",
-        ),
-        FactSpec::kept("connected_replicas", FactType::Int, "", "replicas of this server"),
-        FactSpec::kept(
-            "replication_lag_bytes",
-            FactType::Int,
-            "B",
-            "on a master: how far the worst of its replicas is behind, 0 without one; on a \
-             replica: what it received and has not applied, absent while its master is away",
-        ),
-        FactSpec::kept(
-            "master_link_up",
-            FactType::Bool,
-            "",
-            "on a replica: whether it has its master",
-        ),
-        FactSpec::kept(
-            "master_last_io_seconds",
-            FactType::Int,
-            "s",
-            "on a replica: time since it heard of its master; absent while that is away",
-        ),
-        FactSpec::kept(
-            "cluster_state",
-            FactType::Text,
-            "",
-            "with `cluster`: ok, or fail where slots are not served",
-        ),
-    ],
+    facts: facts::FACTS,
     example: r#"[[check]]
-name = "sessions-cache"
+name = "sessions-cluster"
 every = "30s"
-expect = ["role == 'master'", "memory_used_percent < 90.0"]
-degraded_if = ["connected_replicas < 1", "int(value) > 1000"]
+expect = ["cluster_state == 'ok'", "slots_ok == 16384"]
+degraded_if = [
+  "nodes_failed > 0",
+  "nodes_unreachable > 0",
+  "nodes_disagreeing > 0",
+  "memory_used_percent > 90.0",
+  # "masters_without_replica > 0",     # where each master should have one
+]
 [check.redis]
-url = "redis://:secret@cache.example:6379/0"
-command = ["LLEN", "jobs"]
+url = "redis://127.0.0.1:7000"         # any node; with a login: redis://user:password@host:port
+cluster = true                         # the others are found by themselves
 "#,
     parse,
 };
 
-/// How much of a server's message goes into an error.
-const MOST_WORDS: usize = 300;
+const SCHEMES: &[&str] = &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"];
 
 /// Commands that turn the connection into a stream and never answer.
 const STREAMS: &[&str] = &["MONITOR", "PSUBSCRIBE", "PSYNC", "SSUBSCRIBE", "SUBSCRIBE", "SYNC"];
 
 struct Redis {
-    info: ConnectionInfo,
-    client: Client,
+    place: Place,
+    login: Login,
     cluster: bool,
+    nodes: Vec<Place>,
+    sentinel: Option<Sentinels>,
     command: Option<Vec<String>>,
+    key: Option<String>,
+    streams: Vec<String>,
     hidden: Hidden,
+    memory: Mutex<Memory>,
+}
+
+/// What a check knows from its last run.
+#[derive(Default)]
+struct Memory {
+    info: info::Memory,
+    nodes: Vec<Place>,
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("target", &self.info.addr()).finish_non_exhaustive()
+        f.debug_struct("Redis").field("target", &self.place.to_string()).finish_non_exhaustive()
     }
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let place = section.place_of("url");
     let url = if section.has("url") {
-        section.url("url", &["redis", "rediss", "valkey", "valkeys", "redis+unix", "unix"])
+        section.url("url", SCHEMES)
     } else {
         section.required::<String>("url");
         None
     };
     let cluster = section.or("cluster", false);
+    let nodes = section.built("nodes", |texts: Vec<String>| {
+        let parse = |text: &String| {
+            let target = Target::parse(text).ok_or_else(|| format!("`{text}` is not host:port"))?;
+            Ok(Place::Tcp(target))
+        };
+        texts.iter().map(parse).collect::<Result<Vec<_>, String>>()
+    });
+    let sentinel_place = section.place_of("sentinel");
+    let (sentinel, sentinel_is_wrong) = match section.table("sentinel") {
+        Some(mut table) => {
+            let sentinel = sentinel::parse(&mut table);
+            section.finish_child(table);
+            let wrong = sentinel.is_none();
+            (sentinel, wrong)
+        }
+        None => (None, false),
+    };
+    if cluster && sentinel.is_some() {
+        section.error_at(&sentinel_place, "does not go with `cluster`: a cluster has none");
+    }
     let command = section.built("command", |words: Vec<String>| {
         let Some(name) = words.first().filter(|name| !name.trim().is_empty()) else {
             return Err("is empty (such as [\"LLEN\", \"jobs\"])".to_owned());
@@ -165,24 +172,78 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         }
         Ok(words)
     });
-    let url = url?;
-    let hidden = Hidden::of(&url);
-    let client = url.into_connection_info().and_then(|info| {
-        let settings = info.redis_settings().clone().set_lib_name("watchbell", VERSION);
-        let info = info.set_redis_settings(settings);
-        Ok((Client::open(info.clone())?, info))
-    });
-    match client {
-        Ok((client, info)) => Some(Box::new(Redis { info, client, cluster, command, hidden })),
-        Err(error) => {
-            let text = hidden.clean(&error.to_string().replace(" - InvalidClientConfig", ""));
-            section.report(place.error(format!("is not usable: {text}")));
-            None
+    let key = section.optional::<String>("key");
+    let streams = section.built("stream", |value: toml::Value| match value {
+        toml::Value::String(one) => Ok(vec![one]),
+        toml::Value::Array(all) => {
+            let texts = all.iter().map(|one| one.as_str().map(str::to_owned));
+            texts.collect::<Option<Vec<_>>>().ok_or_else(|| "is a list of names".to_owned())
         }
+        _ => Err("is a name, or a list of names".to_owned()),
+    });
+    let tls = read_mutual(section, &[]);
+    let url = url?;
+    let mut hidden = Hidden::of(&url);
+    let read = read_url(&url).map_err(|what| {
+        section.report(place.error(format!("is not usable: {}", hidden.clean(&what))));
+    });
+    let (at, mut login, secure) = read.ok()?;
+    if secure {
+        login.tls = Some(tls?);
     }
+    if let Some(password) = sentinel.as_ref().and_then(Sentinels::password) {
+        hidden.add(password);
+    }
+    if sentinel_is_wrong {
+        return None;
+    }
+    Some(Box::new(Redis {
+        place: at,
+        login,
+        cluster,
+        nodes: nodes.unwrap_or_default(),
+        sentinel,
+        command,
+        key,
+        streams: streams.unwrap_or_default(),
+        hidden,
+        memory: Mutex::default(),
+    }))
 }
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where a URL leads, how to log in there, and whether by TLS.
+fn read_url(url: &Url) -> Result<(Place, Login, bool), String> {
+    let part = |text: &str| Some(decoded(text)).filter(|text| !text.is_empty());
+    let query = |name: &str| {
+        let mut pairs = url.query_pairs();
+        pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    };
+    let is_socket = url.scheme().ends_with("unix");
+    let database = match is_socket {
+        true => query("db"),
+        false => Some(url.path().trim_start_matches('/').to_owned()),
+    };
+    let database = match database.as_deref() {
+        None | Some("") => 0,
+        Some(text) => text.parse().map_err(|_| "Invalid database number".to_owned())?,
+    };
+    let login = Login {
+        user: part(url.username()).or_else(|| query("user")),
+        password: url.password().and_then(part).or_else(|| query("pass")),
+        database,
+        tls: None,
+    };
+    if is_socket {
+        return Ok((Place::Socket(decoded(url.path()).into()), login, false));
+    }
+    let host = match url.host_str() {
+        None | Some("") => "127.0.0.1",
+        Some(host) => host,
+    };
+    let host = Host::parse(host).map_err(|_| "the host is none".to_owned())?;
+    let target = Target { host, port: url.port().unwrap_or(6379) };
+    Ok((Place::Tcp(target), login, matches!(url.scheme(), "rediss" | "valkeys")))
+}
 
 #[async_trait]
 impl Check for Redis {
@@ -190,246 +251,153 @@ impl Check for Redis {
         let mut facts = Facts::default();
         match self.observe(run, &mut facts).await {
             Ok(()) => Observation::found(facts),
-            Err(error) => {
-                let words = self.hidden.clean(&self.words(&error, &facts));
-                Observation::failed(facts, words)
-            }
+            Err(words) => Observation::failed(facts, self.hidden.clean(&words)),
         }
     }
 
     fn sense(&self, observation: &Observation) -> Verdict {
-        match observation.facts.get("cluster_state") {
-            Some(Fact::Text(state)) if &**state != "ok" => {
-                Verdict::down(format!("the state of the cluster is {state}"))
-            }
+        if let Some(Fact::Text(state)) = observation.facts.get("cluster_state")
+            && &**state != "ok"
+        {
+            return Verdict::down(format!("the state of the cluster is {state}"));
+        }
+        match observation.facts.get("sentinel_quorum_ok") {
+            Some(Fact::Bool(false)) => Verdict::down("the sentinels could not fail over"),
             _ => Verdict::UP,
         }
     }
 }
 
 impl Redis {
-    async fn observe(&self, run: &Run, facts: &mut Facts) -> Result<(), RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(run.timeout))
-            .set_response_timeout(Some(run.timeout));
-        let mut connection =
-            self.client.get_multiplexed_async_connection_with_config(&config).await?;
-
-        let clock = &run.shared.clock;
-        let start = clock.now().mono;
-        ask(&mut connection, &["PING"]).await?;
-        let taken = clock.now().mono.saturating_sub(start);
-        facts.set("ping_ms", taken.as_secs_f64() * 1000.0);
-
-        if let Some(info) = text_if_allowed(ask(&mut connection, &["INFO"]).await)? {
-            info_facts(&Info::read(&info), facts);
+    async fn observe(&self, run: &Run, facts: &mut Facts) -> Result<(), String> {
+        let clock = &*run.shared.clock;
+        // One that hangs leaves time for the others.
+        let patience = run.timeout.mul_f64(0.4);
+        let places = match &self.sentinel {
+            Some(sentinel) => {
+                vec![sentinel.observe(&self.login, clock, patience, facts).await?]
+            }
+            None => self.seeds(),
+        };
+        let mut wire = self.connect(&places, run, facts).await?;
+        let target = wire.place.to_string();
+        let words = |trouble: Trouble| trouble.words(&target);
+        if let Some(chain) = &wire.chain {
+            chain.note_days(clock.wall(), facts);
         }
+        let start = clock.now().mono;
+        wire.ask(&["PING"]).await.map_err(words)?;
+        facts.set("ping_ms", millis(clock.now().mono.saturating_sub(start)));
+
+        let mut unavailable = Map::new();
+        let result = self.look(wire, run, facts, &mut unavailable).await.map_err(words);
+        facts.set("unavailable", Json::Object(unavailable));
+        result
+    }
+
+    /// Where to start: what the user said, and what the last run knew.
+    fn seeds(&self) -> Vec<Place> {
+        let mut places = vec![self.place.clone()];
         if self.cluster {
-            let answer = ask(&mut connection, &["CLUSTER", "INFO"]).await;
-            if let Some(info) = text_if_allowed(answer)?
-                && let Some(state) = Info::read(&info).text("cluster_state")
-            {
-                facts.set("cluster_state", state);
+            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            for place in self.nodes.iter().chain(&memory.nodes) {
+                if !places.contains(place) {
+                    places.push(place.clone());
+                }
             }
         }
-        if let Some(command) = &self.command {
-            let answer = if self.cluster {
-                ask(&mut self.whole_cluster(run).await?, command).await?
-            } else {
-                ask(&mut connection, command).await?
+        places
+    }
+
+    /// Connects to the first of `places` that answers.
+    async fn connect(
+        &self,
+        places: &[Place],
+        run: &Run,
+        facts: &mut Facts,
+    ) -> Result<Wire, String> {
+        let clock = &*run.shared.clock;
+        let mut first = None;
+        for place in places {
+            let connecting = Wire::connect(place, &self.login, clock);
+            let connected = match places {
+                // Nobody else wants the time.
+                [_] => connecting.await,
+                _ => tokio::time::timeout(run.timeout / 5, connecting)
+                    .await
+                    .unwrap_or(Err(Trouble::Late)),
             };
-            if let Some(value) = kept_fact_of(json_of(answer)) {
+            match connected {
+                Ok(wire) => return Ok(wire),
+                Err(trouble) => {
+                    if let Trouble::Dial { chain: Some(chain), .. } = &trouble {
+                        chain.note_days(clock.wall(), facts);
+                    }
+                    first.get_or_insert(trouble.words(&place.to_string()));
+                }
+            }
+        }
+        Err(first.unwrap_or_default())
+    }
+
+    /// All that is asked once the server answers.
+    async fn look(
+        &self,
+        mut wire: Wire,
+        run: &Run,
+        facts: &mut Facts,
+        unavailable: &mut Map<String, Json>,
+    ) -> Result<(), Trouble> {
+        let clock = &*run.shared.clock;
+        let wall = clock.wall().as_millis();
+        // What the user may not do is left out and said; what else goes wrong ends the run.
+        let mut allowed = |what: &str, result: Result<(), Trouble>| match result {
+            Err(trouble) if trouble.is_about_rights() => {
+                unavailable.insert(what.to_owned(), trouble.words("").into());
+                Ok(())
+            }
+            other => other,
+        };
+        let said = wire.ask(&["INFO"]).await;
+        allowed(
+            "INFO",
+            said.map(|reply| {
+                let info = Info::read(reply.text().unwrap_or_default());
+                info::note(&info, self.login.database, wall / 1000, facts);
+                let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                info::note_since(&info, &mut memory.info, clock.now().mono, facts);
+            }),
+        )?;
+        if self.cluster {
+            let patience = run.timeout.mul_f64(0.4);
+            let seen = cluster::observe(&mut wire, &self.login, clock, patience, facts).await;
+            let seen = seen.map(|nodes| {
+                self.memory.lock().unwrap_or_else(PoisonError::into_inner).nodes = nodes;
+            });
+            allowed("CLUSTER", seen)?;
+        }
+        let mut router = Router::new(wire, &self.login, clock);
+        if let Some(command) = &self.command {
+            let words: Vec<&str> = command.iter().map(String::as_str).collect();
+            let answer = if self.cluster {
+                router.ask(&words).await?
+            } else {
+                router.ask_here(&words).await?
+            };
+            if let Some(value) = kept_fact_of(answer.into_json()) {
                 facts.set("value", value);
             }
         }
+        if let Some(key) = &self.key {
+            allowed("key", keys::key(&mut router, key, facts).await)?;
+        }
+        if !self.streams.is_empty() {
+            let mut worst = keys::Worst::default();
+            for stream in &self.streams {
+                allowed(stream, worst.look(&mut router, stream, wall).await)?;
+            }
+            worst.note(facts);
+        }
         Ok(())
     }
-
-    /// A connection that finds the node of each key.
-    async fn whole_cluster(&self, run: &Run) -> Result<impl ConnectionLike + use<>, RedisError> {
-        let client = ClusterClientBuilder::new([self.info.clone()])
-            .connection_timeout(run.timeout)
-            .response_timeout(run.timeout)
-            .retries(2)
-            .build()?;
-        client.get_async_connection().await
-    }
-
-    /// An error in words. What was found before tells how far the run came.
-    fn words(&self, error: &RedisError, facts: &Facts) -> String {
-        let target = self.info.addr();
-        let said = excerpt(error.detail().unwrap_or_default(), MOST_WORDS);
-        match (error.kind(), error.code()) {
-            (ErrorKind::AuthenticationFailed, _) => {
-                "authentication failed: the server refused the user or the password".to_owned()
-            }
-            (_, Some("NOAUTH")) => "authentication failed: the server wants a password".to_owned(),
-            (_, Some("WRONGPASS")) => format!("authentication failed: {said}"),
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => format!("permission denied: {said}"),
-            (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => {
-                format!("the server is not ready: {said}")
-            }
-            (_, Some(code)) => format!("the server answered error {code}: {said}"),
-            (ErrorKind::Parse, _) => {
-                format!("{target} does not speak as Redis does: {said}")
-            }
-            _ if error.is_connection_refusal() => {
-                format!("connection refused by {target}: no server listens there")
-            }
-            _ if error.is_timeout() => format!("timeout: {target} did not answer"),
-            _ => {
-                let doing = match facts.iter().next() {
-                    Some(_) => "lost the connection",
-                    None => "cannot connect",
-                };
-                format!("{doing} ({target}): {}", excerpt(&error.to_string(), MOST_WORDS))
-            }
-        }
-    }
-}
-
-async fn ask<C: ConnectionLike, W: AsRef<str>>(
-    connection: &mut C,
-    words: &[W],
-) -> Result<Value, RedisError> {
-    let mut command = Cmd::new();
-    for word in words {
-        command.arg(word.as_ref());
-    }
-    command.query_async(connection).await
-}
-
-/// The text of an answer; none where the user may not ask for it.
-fn text_if_allowed(answer: Result<Value, RedisError>) -> Result<Option<String>, RedisError> {
-    match answer {
-        Ok(value) => match json_of(value) {
-            Json::String(text) => Ok(Some(text)),
-            _ => Ok(None),
-        },
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// An answer as JSON. Bytes that are no text lose what is odd about them.
-fn json_of(value: Value) -> Json {
-    match value {
-        Value::Nil => Json::Null,
-        Value::Int(number) => Json::from(number),
-        Value::Double(number) => Json::from(number),
-        Value::Boolean(yes) => Json::from(yes),
-        Value::Okay => Json::from("OK"),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Json::from(text),
-        Value::BulkString(bytes) | Value::BigNumber(bytes) => {
-            Json::from(String::from_utf8_lossy(&bytes).into_owned())
-        }
-        Value::Array(items) | Value::Set(items) | Value::Push { data: items, .. } => {
-            items.into_iter().map(json_of).collect()
-        }
-        Value::Map(pairs) => pairs
-            .into_iter()
-            .map(|(name, value)| match json_of(name) {
-                Json::String(name) => (name, json_of(value)),
-                other => (other.to_string(), json_of(value)),
-            })
-            .collect(),
-        Value::Attribute { data, .. } => json_of(*data),
-        Value::ServerError(error) => Json::from(error.to_string()),
-        _ => Json::Null,
-    }
-}
-
-/// The lines `name:value` of INFO.
-///
-/// See <https://redis.io/docs/latest/commands/info/>; other servers leave lines out.
-#[derive(Debug)]
-struct Info<'a>(HashMap<&'a str, &'a str>);
-
-impl<'a> Info<'a> {
-    fn read(text: &'a str) -> Self {
-        Self(text.lines().filter_map(|line| line.trim_end().split_once(':')).collect())
-    }
-
-    fn text(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).copied()
-    }
-
-    fn int(&self, name: &str) -> Option<i64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// The number called `part` in each line of a replica:
-    /// `slave0:ip=…,port=…,state=online,offset=…,lag=…`.
-    fn of_replicas(&self, part: &str) -> Vec<i64> {
-        let replicas = self.0.iter().filter(|(name, _)| {
-            name.strip_prefix("slave").is_some_and(|rest| rest.parse::<u32>().is_ok())
-        });
-        replicas
-            .flat_map(|(_, line)| line.split(','))
-            .filter_map(|field| field.split_once('='))
-            .filter_map(|(name, value)| if name == part { value.parse().ok() } else { None })
-            .collect()
-    }
-}
-
-fn info_facts(info: &Info<'_>, facts: &mut Facts) {
-    for name in ["valkey_version", "dragonfly_version", "redis_version"] {
-        if let Some(version) = info.text(name) {
-            facts.set("version", version);
-            break;
-        }
-    }
-    if let Some(role) = info.text("role") {
-        facts.set("role", role);
-    }
-    for (fact, name) in [
-        ("uptime_seconds", "uptime_in_seconds"),
-        ("memory_used_bytes", "used_memory"),
-        ("connected_clients", "connected_clients"),
-        ("blocked_clients", "blocked_clients"),
-        ("rejected_connections", "rejected_connections"),
-        ("evicted_keys", "evicted_keys"),
-        ("connected_replicas", "connected_slaves"),
-    ] {
-        if let Some(number) = info.int(name) {
-            facts.set(fact, number);
-        }
-    }
-    let limit = ["maxmemory", "total_system_memory"]
-        .into_iter()
-        .find_map(|name| info.int(name).filter(|bytes| *bytes > 0));
-    if let (Some(used), Some(limit)) = (info.int("used_memory"), limit) {
-        facts.set("memory_used_percent", used as f64 * 100.0 / limit as f64);
-    }
-    if let (Some(hits), Some(misses)) = (info.int("keyspace_hits"), info.int("keyspace_misses"))
-        && hits + misses > 0
-    {
-        facts.set("keyspace_hits_percent", hits as f64 * 100.0 / (hits + misses) as f64);
-    }
-    if let Some(link) = info.text("master_link_status") {
-        facts.set("master_link_up", link == "up");
-    }
-    if let Some(seconds) = info.int("master_last_io_seconds_ago").filter(|seconds| *seconds >= 0) {
-        facts.set("master_last_io_seconds", seconds);
-    }
-    if let Some(lag) = replication_lag(info) {
-        facts.set("replication_lag_bytes", lag);
-    }
-}
-
-fn replication_lag(info: &Info<'_>) -> Option<i64> {
-    if info.text("role")? == "master" {
-        if info.int("connected_slaves")? == 0 {
-            return Some(0);
-        }
-        let slowest = info.of_replicas("offset").into_iter().min()?;
-        return Some((info.int("master_repl_offset")? - slowest).max(0));
-    }
-    // A replica that lost its master cannot know what it misses.
-    if info.text("master_link_status")? != "up" {
-        return None;
-    }
-    let applied = info.int("slave_repl_offset")?;
-    let received = info.int("slave_read_repl_offset").max(info.int("master_repl_offset"))?;
-    Some((received - applied).max(0))
 }

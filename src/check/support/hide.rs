@@ -118,7 +118,7 @@ fn is_key(word: &str) -> bool {
 }
 
 /// The text that percent-encoding stands for.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     // A form would read a plus as a space, and end at an ampersand; neither is meant here.
     let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
     url::form_urlencoded::parse(pair.as_bytes())

@@ -135,13 +135,23 @@ impl TlsOptions {
 }
 
 impl CaFile {
-    fn read(path: &Path) -> Result<Self, String> {
+    /// Reads the certificates of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, in words.
+    pub fn read(path: &Path) -> Result<Self, String> {
         let file = Self { path: path.to_owned(), certificates: certificates_of(path)? };
         file.roots()?;
         Ok(file)
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
+    /// The certificates as authorities.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be used, in words.
+    pub fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         for certificate in &self.certificates {
             roots.add(certificate.clone()).map_err(|error| {
@@ -164,6 +174,33 @@ fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> 
     }
 }
 
+impl Identity {
+    /// Reads a certificate, with those that lead to its authority, and its key from PEM files.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the files, in words.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, String> {
+        Self::of(certificates_of(certificate)?, key_of(key)?)
+    }
+
+    fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, String> {
+        rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &PROVIDER).map_err(
+            |error| format!("the certificate and its key cannot be used together: {error}"),
+        )?;
+        Ok(Self { chain, key })
+    }
+}
+
+fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    // The error of a file that is not PEM does not quote it.
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("cannot read a key from {}: {error}", path.display()))
+}
+
 /// Takes `cert_file` and `key_file`.
 fn read_identity(section: &mut Section<'_>) -> Option<Arc<Identity>> {
     let is_named = section.has(CERT_FILE.name);
@@ -179,31 +216,22 @@ fn read_identity(section: &mut Section<'_>) -> Option<Arc<Identity>> {
     };
     let chain =
         certificates_of(&certificate).map_err(|what| section.error_at(&places.0, what)).ok()?;
-    let key = PrivateKeyDer::from_pem_file(&key).map_err(|error| {
-        // The error of a file that is not PEM does not quote it.
-        let what = format!("cannot read a key from {}: {error}", key.display());
-        section.error_at(&places.1, what);
-    });
-    let identity = Identity { chain, key: key.ok()? };
-    let fits = rustls::sign::CertifiedKey::from_der(
-        identity.chain.clone(),
-        identity.key.clone_key(),
-        &PROVIDER,
-    );
-    match fits {
-        Ok(_) => Some(Arc::new(identity)),
-        Err(error) => {
-            let what = format!("the certificate and its key cannot be used together: {error}");
-            section.error_at(&places.0, what);
-            None
-        }
-    }
+    let key = key_of(&key).map_err(|what| section.error_at(&places.1, what)).ok()?;
+    let identity = Identity::of(chain, key).map_err(|what| section.error_at(&places.0, what));
+    identity.ok().map(Arc::new)
 }
 
 /// Takes the options of a check's table that say whom to trust, and gives what makes its TLS
 /// connections.
 pub fn read_config(section: &mut Section<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
     let options = TlsOptions::read(section);
+    build(section, &options, alpn)
+}
+
+/// The same with what to show: `cert_file` and `key_file`.
+pub fn read_mutual(section: &mut Section<'_>, alpn: &[&[u8]]) -> Option<Arc<ClientConfig>> {
+    let mut options = TlsOptions::read(section);
+    options.identity = read_identity(section);
     build(section, &options, alpn)
 }
 

@@ -79,7 +79,7 @@ impl Postgres {
 }
 
 /// PostgreSQL's programs are not on the path on Debian: the newest installed version is taken.
-fn program(name: &str) -> PathBuf {
+pub(super) fn program(name: &str) -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -93,7 +93,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// The user that the server runs as, if this process is root, which PostgreSQL refuses.
-fn server_user() -> Option<(u32, u32)> {
+pub(super) fn server_user() -> Option<(u32, u32)> {
     if !is_root() {
         return None;
     }
@@ -104,7 +104,7 @@ fn server_user() -> Option<(u32, u32)> {
     Some((number(), number()))
 }
 
-fn as_server_user(program: &PathBuf) -> Command {
+pub(super) fn as_server_user(program: &PathBuf) -> Command {
     let mut command = Command::new(program);
     if let Some((user, group)) = server_user() {
         command.uid(user).gid(group);

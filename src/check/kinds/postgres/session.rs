@@ -1,44 +1,22 @@
-//! One connection to a PostgreSQL server, and the transaction in it.
+//! One connection to a PostgreSQL server, and the transactions in it.
 
-use super::trouble::Trouble;
-use crate::model::Facts;
-use futures_util::TryStreamExt;
+use super::address::Address;
+use super::trouble::{Refusal, Trouble};
+use super::wire::{Outcome, Rows, Wire};
+use crate::check::support::tls::Chain;
+use crate::clock::Clock;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, Column, Connection, Row, TypeInfo, ValueRef};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// More rows than these are not fetched.
+/// More rows than these are not counted.
 const MOST_ROWS: i64 = 10_000;
 
 /// A first row that is larger than this as JSON is not fetched.
 const MOST_ROW_BYTES: usize = 1 << 20;
-
-/// What the server says of itself. Each gives one text, and a role that may not see one still
-/// gets the others.
-///
-/// Other people's rows of `pg_stat_activity` hide their type from a plain role, but not their
-/// database and user, which background workers lack. A standby that has replayed all that it
-/// received is behind nothing only while it still receives.
-const BUILT_IN: [(&str, &str); 3] = [
-    ("is_replica", "select pg_is_in_recovery()::int::text"),
-    (
-        "connections_used_percent",
-        "select (count(*) * 100.0 / current_setting('max_connections')::int)::text \
-         from pg_stat_activity where datid is not null and usesysid is not null \
-         and coalesce(backend_type, 'client backend') = 'client backend'",
-    ),
-    (
-        "replication_lag_seconds",
-        "select case when not pg_is_in_recovery() then '0' \
-         when pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() \
-         and exists (select from pg_stat_wal_receiver) then '0' else greatest(0, \
-         extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()))::text end",
-    ),
-];
 
 /// What a query gave.
 #[derive(Debug)]
@@ -49,68 +27,80 @@ pub struct Answer {
     pub first: Option<Columns>,
 }
 
-/// One connection and the transaction in it.
+/// One connection, and how each transaction in it begins.
 pub struct Session {
-    connection: PgConnection,
-    /// Opens the transaction. The server ends a statement itself at the run's timeout: it would
-    /// not notice that nobody waits any more.
-    begin: String,
-    /// Whether a transaction is open and healthy.
-    begun: bool,
+    wire: Wire,
+    clock: Arc<dyn Clock>,
+    read_only: bool,
+    /// When the run that this is for is over, on the clock's `mono`.
+    deadline: Duration,
+    spent: bool,
 }
 
 impl Session {
-    /// Puts a fresh connection to work; `timeout` bounds each statement.
-    pub fn new(connection: PgConnection, timeout: Duration) -> Self {
-        let millis = timeout.as_millis().clamp(1, i32::MAX as u128);
-        let begin = format!("begin; set local statement_timeout = {millis}; ");
-        Self { connection, begin, begun: false }
+    /// Connects and logs in. The server ends each statement itself before `deadline`.
+    pub async fn open(
+        address: &Address,
+        clock: &Arc<dyn Clock>,
+        deadline: Duration,
+        read_only: bool,
+    ) -> Result<Self, Trouble> {
+        let wire = Wire::connect(address, &**clock).await?;
+        Ok(Self { wire, clock: Arc::clone(clock), read_only, deadline, spent: false })
     }
 
-    /// Asks what the server says of itself: all at once, or one by one where it refuses.
-    pub async fn built_in(&mut self, facts: &mut Facts) -> Result<(), Trouble> {
-        let all: Vec<String> = BUILT_IN.iter().map(|(_, sql)| format!("({sql})")).collect();
-        let texts = match self.texts(&format!("select {}", all.join(", "))).await {
-            Ok(texts) => texts,
-            Err(sqlx::Error::Database(_)) => {
-                let mut texts = Vec::with_capacity(BUILT_IN.len());
-                for (_, sql) in BUILT_IN {
-                    match self.texts(sql).await {
-                        Ok(text) => texts.extend(text),
-                        Err(sqlx::Error::Database(_)) => texts.push(None),
-                        Err(error) => return Err(Trouble::Query(error)),
-                    }
-                }
-                texts
-            }
-            Err(error) => return Err(Trouble::Query(error)),
-        };
-        for ((name, _), text) in BUILT_IN.iter().zip(texts) {
-            let Some(number) = text.and_then(|text| text.parse::<f64>().ok()) else { continue };
-            match *name {
-                "is_replica" => facts.set(name, number != 0.0),
-                _ => facts.set(name, number),
-            }
-        }
-        Ok(())
+    /// The version that the server says it has.
+    pub fn version(&self) -> &str {
+        &self.wire.version
+    }
+
+    /// The server's certificates, with TLS.
+    pub fn chain(&self) -> Option<&Chain> {
+        self.wire.chain.as_deref()
+    }
+
+    /// Whether the connection is of no more use.
+    pub fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// Opens a transaction. Its settings end with it, also behind a pooler.
+    ///
+    /// The server would not notice that nobody waits any more for a statement: it has to end it
+    /// itself, a little before the run is given up, so that its words are still heard.
+    fn begin(&self, read_only: bool) -> String {
+        let left = self.deadline.saturating_sub(self.clock.now().mono);
+        let margin = (left / 20).min(Duration::from_millis(250));
+        let millis = (left - margin).as_millis().clamp(1, i32::MAX as u128);
+        let mode = if read_only { " read only" } else { "" };
+        format!("begin{mode}; set local statement_timeout = {millis}; ")
+    }
+
+    /// Asks for texts: the first column of the first row of each statement, up to the one that the
+    /// server refuses.
+    pub async fn texts(
+        &mut self,
+        statements: &[String],
+    ) -> Result<(Vec<Option<String>>, Option<Refusal>), Trouble> {
+        let whole = format!("{}{}; commit", self.begin(true), statements.join(";\n"));
+        let outcome = self.send(&whole).await?;
+        let texts = outcome.answers.into_iter().map(|rows| first_text(rows.first));
+        Ok((texts.collect(), outcome.refusal))
     }
 
     /// Runs `query` inside another one, which counts its rows, gives the first as JSON, and stops
     /// it where there are too many.
     pub async fn ask_inside(&mut self, query: &str) -> Result<Answer, Trouble> {
-        let sql = format!(
-            "select case when row_number() over () = 1 \
-             then left(to_json(watchbell_row)::text, {most}) end \
-             from (select * from (\n{query}\n) as watchbell_query limit {MOST_ROWS}) \
-             as watchbell_row",
-            most = MOST_ROW_BYTES + 1
-        );
-        let rows = self.send(&sql, "; commit").await.map_err(Trouble::Query)?;
-        let text = match &rows.first {
-            Some(row) => text_at(row, 0).map_err(Trouble::Query)?,
-            None => None,
-        };
-        let first = match text {
+        let rows = self
+            .rows(&format!(
+                "select case when row_number() over () = 1 \
+                 then left(to_json(watchbell_row)::text, {most}) end \
+                 from (select * from (\n{query}\n) as watchbell_query limit {MOST_ROWS}) \
+                 as watchbell_row",
+                most = MOST_ROW_BYTES + 1
+            ))
+            .await?;
+        let first = match first_text(rows.first) {
             Some(text) if text.len() > MOST_ROW_BYTES => return Err(Trouble::LargeRow),
             Some(text) => Some(serde_json::from_str(&text).map_err(Trouble::Json)?),
             None => None,
@@ -120,89 +110,58 @@ impl Session {
 
     /// Runs `query` as it stands, for one that cannot stand inside another.
     pub async fn ask_alone(&mut self, query: &str) -> Result<Answer, Trouble> {
-        let rows = self.send(query, "; commit").await.map_err(Trouble::Query)?;
-        let first = match &rows.first {
-            Some(row) => Some(columns_of(row).map_err(Trouble::Query)?),
-            None => None,
-        };
+        let rows = self.rows(query).await?;
+        let first = rows.first.map(|values| {
+            let columns = rows.columns.into_iter().zip(values);
+            Columns(columns.map(|((name, ty), text)| (name, typed(ty, text))).collect())
+        });
         Ok(Answer { rows: rows.count, first })
     }
 
-    /// Says goodbye; the server would log a line otherwise.
+    /// Says goodbye.
     pub async fn close(self) {
-        _ = self.connection.close().await;
+        if !self.spent {
+            self.wire.close().await;
+        }
     }
 
-    /// The first row of a query that gives texts.
-    async fn texts(&mut self, sql: &str) -> Result<Vec<Option<String>>, sqlx::Error> {
-        let row = self.send(sql, "").await?.first;
-        let Some(row) = row else { return Ok(Vec::new()) };
-        (0..row.columns().len()).map(|index| text_at(&row, index)).collect()
+    /// The rows of one query, in a transaction of its own.
+    async fn rows(&mut self, query: &str) -> Result<Rows, Trouble> {
+        let whole = format!("{}{query}\n; commit", self.begin(self.read_only));
+        let outcome = self.send(&whole).await?;
+        match outcome.refusal {
+            Some(refusal) => Err(Trouble::Refused(refusal)),
+            None => Ok(outcome.answers.into_iter().next().unwrap_or_default()),
+        }
     }
 
-    /// Sends `sql` within the transaction, followed by `end`; keeps the first row and counts the
-    /// others.
-    async fn send(&mut self, sql: &str, end: &str) -> Result<Rows, sqlx::Error> {
-        let begin = if self.begun { "" } else { self.begin.as_str() };
-        let whole = format!("{begin}{sql}\n{end}");
-        // The query is the administrator's own, from the configuration.
-        let result = {
-            let mut stream = sqlx::raw_sql(AssertSqlSafe(whole)).fetch(&mut self.connection);
-            let mut rows = Rows { count: 0, first: None };
-            loop {
-                match stream.try_next().await {
-                    Ok(None) => break Ok(rows),
-                    Ok(Some(_)) if rows.count == MOST_ROWS => break Ok(rows),
-                    Ok(Some(row)) => {
-                        rows.count += 1;
-                        rows.first.get_or_insert(row);
-                    }
-                    Err(error) => break Err(error),
-                }
-            }
-        };
-        self.begun = result.is_ok() && end.is_empty();
-        if let Err(sqlx::Error::Database(_)) = &result {
+    async fn send(&mut self, whole: &str) -> Result<Outcome, Trouble> {
+        let sent = self.wire.query(whole, MOST_ROWS).await;
+        self.spent = !matches!(&sent, Ok(outcome) if !outcome.cut);
+        let outcome = sent?;
+        if outcome.refusal.is_some() {
             // The next statement needs a transaction that is not aborted.
-            sqlx::raw_sql("rollback").execute(&mut self.connection).await?;
+            let ended = self.wire.query("rollback", MOST_ROWS).await;
+            self.spent = ended.is_err();
+            ended?;
         }
-        result
+        Ok(outcome)
     }
 }
 
-/// The rows of one query as they came.
-struct Rows {
-    count: i64,
-    first: Option<PgRow>,
+fn first_text(row: Option<Vec<Option<String>>>) -> Option<String> {
+    row.and_then(|row| row.into_iter().next()).flatten()
 }
 
-fn text_at(row: &PgRow, index: usize) -> Result<Option<String>, sqlx::Error> {
-    let value = row.try_get_raw(index)?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    value.as_str().map(|text| Some(text.to_owned())).map_err(sqlx::Error::Decode)
-}
-
-/// A row that came as texts, with numbers, bools and JSON as what they are.
-fn columns_of(row: &PgRow) -> Result<Columns, sqlx::Error> {
-    let mut columns = Vec::with_capacity(row.columns().len());
-    for (index, column) in row.columns().iter().enumerate() {
-        let value = match text_at(row, index)? {
-            Some(text) => typed(column.type_info().name(), text),
-            None => Json::Null,
-        };
-        columns.push((column.name().to_owned(), value));
-    }
-    Ok(Columns(columns))
-}
-
-fn typed(ty: &str, text: String) -> Json {
+/// A value that came as text: numbers, bools and JSON as what they are.
+///
+/// The numbers of types stand in `pg_type.dat` of the server's source, and never change.
+fn typed(ty: u32, text: Option<String>) -> Json {
+    let Some(text) = text else { return Json::Null };
     let parsed = match ty {
-        "BOOL" => Some(Json::Bool(text == "t")),
-        "INT2" | "INT4" | "INT8" | "FLOAT4" | "FLOAT8" | "NUMERIC" | "OID" | "JSON" | "JSONB" => {
-            serde_json::from_str(&text).ok()
-        }
+        16 => Some(Json::Bool(text == "t")),
+        // int8, int2, int4, oid, json, float4, float8, numeric, jsonb
+        20 | 21 | 23 | 26 | 114 | 700 | 701 | 1700 | 3802 => serde_json::from_str(&text).ok(),
         _ => None,
     };
     parsed.unwrap_or(Json::String(text))

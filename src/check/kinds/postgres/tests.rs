@@ -89,7 +89,8 @@ impl Cluster {
 }
 
 fn check(url: &str, query: &str) -> Box<dyn Check> {
-    parse(&KIND, &format!("url = '{url}'\nquery = '''{query}'''")).expect("valid")
+    let table = format!("url = '{url}'\nquery = '''{query}'''\nread_only = false");
+    parse(&KIND, &table).expect("valid")
 }
 
 /// A folder that the user `postgres` may write to.
@@ -130,7 +131,7 @@ fn run(command: &mut Command) {
 fn problems_of_the_table_are_all_told_without_the_password() {
     let found = problems(&KIND, "url = 'postgres://a:pw@h/db?sslmode=perhaps'\nquery = ' ; '");
     insta::assert_snapshot!(found, @"
-    a.toml:1:7: url: is not usable: unknown value \"perhaps\" for `ssl_mode`
+    a.toml:1:7: url: is not usable: there is no sslmode `perhaps` (disable, prefer, require, verify-ca, verify-full)
     a.toml:2:9: query: is empty
     ");
     insta::assert_snapshot!(problems(&KIND, "url = 'mysql://a:pw@h/db'"), @"a.toml:1:7: url: `mysql://` is not supported here (use postgres:// or postgresql://)");
@@ -340,4 +341,16 @@ async fn a_standby_tells_how_far_it_is_behind() {
             .is_some_and(|lag| lag > 0.0)
     })
     .await;
+}
+
+#[test]
+fn problems_of_queries_and_groups_are_told_at_their_places() {
+    let table = "url = 'postgres://a@h'\nfacts = ['locks', 'lock']\n[queries]\nOne = 'select 1'\n\
+                 two = 2\nthree = ' '\nfour = 'select 4'";
+    insta::assert_snapshot!(problems(&KIND, table), @"
+    a.toml:2:9: facts: there is no group `lock` (the groups are connections, transactions, locks, activity, replication, slots, vacuum, tables, size)
+    a.toml:4:1: queries.One: is no name for a condition: use small letters, digits and _
+    a.toml:5:7: queries.two: must be a query in quotes, not integer
+    a.toml:6:9: queries.three: is empty
+    ");
 }

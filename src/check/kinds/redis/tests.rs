@@ -1,11 +1,17 @@
-use super::{Info, KIND, info_facts};
+use super::info::{Info, Memory, note, note_since};
+use super::router::place_of;
+use super::wire::Place;
+use super::{KIND, read_url};
 use crate::check::Check;
+use crate::check::support::dial::Target;
 use crate::check::testing::{
     Program, facts, free_port, number, observe, observe_until, parse, problems, stranger,
 };
 use crate::model::{Fact, Facts, Status};
 use serde_json::json;
 use std::process::Command;
+use std::time::Duration;
+use url::Url;
 
 /// A Redis server of one test.
 struct Redis {
@@ -50,7 +56,7 @@ fn check(url: &str, more: &str) -> Box<dyn Check> {
 
 fn facts_of(info: &str) -> Facts {
     let mut facts = Facts::default();
-    info_facts(&Info::read(info), &mut facts);
+    note(&Info::read(info), 0, 0, &mut facts);
     facts
 }
 
@@ -71,7 +77,7 @@ fn problems_of_the_table_are_all_told_without_the_password() {
 #[test]
 fn the_password_shows_in_no_debug_output() {
     let check = check("redis://:hunter2@cache.example/3", "");
-    assert_eq!(format!("{check:?}"), "Redis { target: Tcp(\"cache.example\", 6379), .. }");
+    assert_eq!(format!("{check:?}"), "Redis { target: \"cache.example:6379\", .. }");
 }
 
 #[test]
@@ -255,4 +261,65 @@ async fn a_cluster_tells_its_state_and_finds_the_node_of_a_key() {
     .await;
     assert_eq!(seen.facts.get("value"), Some(&Fact::from("OK")));
     assert_eq!(check.sense(&seen).status, Status::Up);
+}
+
+#[test]
+fn problems_of_sentinels_and_tls_are_told_at_their_places() {
+    let table = "url = 'redis://h'\ncluster = true\nstream = 5\nkey_file = 'a.pem'\n\
+                 nodes = ['h']\n[sentinel]\naddresses = []\nmastr = 'm'";
+    insta::assert_snapshot!(problems(&KIND, table), @r#"
+    a.toml:3:10: stream: is a name, or a list of names
+    a.toml:4:12: key_file: is the key of a certificate that `cert_file` must name
+    a.toml:5:9: nodes: `h` is not host:port
+    a.toml:6:1: sentinel.master: is missing
+    a.toml:7:13: sentinel.addresses: is empty: name all sentinels, such as ["10.0.0.1:26379"]
+    a.toml:8:1: sentinel.mastr: unknown key (did you mean `master`?)
+    "#);
+}
+
+#[test]
+fn what_happened_since_the_last_run_is_a_rate() {
+    let mut memory = Memory::default();
+    let mut note = |second: u64, info: &str| {
+        let mut facts = Facts::default();
+        note_since(&Info::read(info), &mut memory, Duration::from_secs(second), &mut facts);
+        let of = |name| facts.get(name).and_then(Fact::as_number);
+        (of("evicted_per_minute"), of("keyspace_hits_recent_percent"))
+    };
+    let info = "run_id:a\nuptime_in_seconds:600\nevicted_keys:50\nkeyspace_hits:9\n\
+                keyspace_misses:1\n";
+    assert_eq!(note(1000, info), (Some(5.0), Some(90.0)));
+    let more = info.replace(":50", ":60").replace("misses:1", "misses:5");
+    assert_eq!(note(1030, &more), (Some(20.0), Some(0.0)));
+    assert_eq!(note(1060, &more), (Some(0.0), Some(0.0)), "nothing was looked up");
+    // Another server has its own counters.
+    assert_eq!(note(1090, &info.replace("id:a", "id:b")), (Some(5.0), Some(90.0)));
+    assert_eq!(note(1100, "role:master"), (None, None));
+}
+
+#[test]
+fn a_url_is_read_as_others_read_it() {
+    let check = |url: &str, expected: &str| {
+        let (place, login, tls) = read_url(&Url::parse(url).expect("a URL")).expect("an address");
+        let (user, password) = (login.user.unwrap_or_default(), login.password.unwrap_or_default());
+        let found = format!("{place} {user} {password} {} {tls}", login.database);
+        assert_eq!(found, expected, "{url}");
+    };
+    check("redis://", "127.0.0.1:6379   0 false");
+    check("redis://:p%40s@cache.example/3", "cache.example:6379  p@s 3 false");
+    check("rediss://me:pw@[::1]:7000/", "[::1]:7000 me pw 0 true");
+    check("unix:///run/redis.sock?db=2&user=me&pass=pw", "/run/redis.sock me pw 2 false");
+}
+
+#[test]
+fn nodes_are_found_however_they_are_written() {
+    let asked = Place::Tcp(Target::parse("cache.example:7000").expect("a target"));
+    let check = |text: &str, expected: Option<&str>| {
+        let place = place_of(text, &asked).map(|place| place.to_string());
+        assert_eq!(place.as_deref(), expected, "{text}");
+    };
+    check("10.0.0.1:7001", Some("10.0.0.1:7001"));
+    check("::1:7001", Some("[::1]:7001"));
+    check(":7001", Some("cache.example:7001"));
+    check("10.0.0.1:0", None);
 }
