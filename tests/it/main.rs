@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod act;
 mod alerting;
 mod api;
 mod booted;
@@ -25,6 +26,7 @@ mod imitations;
 mod latency;
 mod limits;
 mod load;
+mod mail_servers;
 mod names;
 mod operate;
 mod others_accept_what_is_sent;

@@ -11,7 +11,7 @@ mod tls;
 pub use button::Button;
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
-pub use smtp::{Kept, Relay, Security};
+pub use smtp::{Kept, Relay, Relays, Security};
 
 use crate::config::{PLACEHOLDER_HOST, Section};
 use reqwest::Url;
