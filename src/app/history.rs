@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long a message waits for its past at most. An alert is worth more than what was before.
 pub const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a picture may take that is being drawn. Only a machine without a moment to spare takes
+/// more than a little of it.
+const DRAWING: Duration = Duration::from_secs(2);
 /// How many incidents of a check are looked at.
 const INCIDENTS: u32 = 50;
 /// How many results are read at a time for a picture, and how often: of a check that runs each second
@@ -34,7 +37,8 @@ pub trait History: Send + Sync {
     ) -> Result<Vec<RunResult>, StoreError>;
 }
 
-/// The picture for `notice`, if it is one that has one and it is drawn within `patience`.
+/// The picture for `notice`, if it is one that has one and `history` answers within `patience`. The
+/// drawing is some milliseconds of computing, done where it holds up nothing else.
 pub async fn picture_for(
     history: &dyn History,
     notice: &Notice,
@@ -46,27 +50,39 @@ pub async fn picture_for(
     if !shows_last_hour(notice.what) || incident.check.starts_with("watchbell:") {
         return None;
     }
-    let check = incident.check.clone();
-    let began_at = incident.began_at;
-    let drawn = async {
-        let results = history.results_since(incident, now.before(HOUR)).await;
-        let results = results.map_err(|error| error.to_string())?;
-        // It takes some milliseconds of computing.
-        let draw = move || {
-            let (check, results) = (&*check, &results[..]);
-            LastHour { check, results, began_at, until: now, zone }.draw()
-        };
-        let drawn = tokio::task::spawn_blocking(draw).await;
-        drawn.map_err(|error| error.to_string())?
+    let without = |why: &str| {
+        tracing::debug!(%why, check = %incident.check, "a message goes without a picture");
     };
-    match tokio::time::timeout(patience, drawn).await {
-        Ok(Ok(picture)) => picture,
+    let asked = history.results_since(incident, now.before(HOUR));
+    let results = match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(results)) => results,
         Ok(Err(error)) => {
-            tracing::debug!(%error, check = %incident.check, "a message goes without a picture");
+            without(&error.to_string());
+            return None;
+        }
+        Err(_elapsed) => {
+            without("no answer from the store");
+            return None;
+        }
+    };
+    let (check, began_at) = (incident.check.clone(), incident.began_at);
+    let draw = move || {
+        let (check, results) = (&*check, &results[..]);
+        LastHour { check, results, began_at, until: now, zone }.draw()
+    };
+    let drawing = tokio::time::timeout(DRAWING, tokio::task::spawn_blocking(draw));
+    match drawing.await {
+        Ok(Ok(Ok(picture))) => picture,
+        Ok(Ok(Err(why))) => {
+            without(&why);
+            None
+        }
+        Ok(Err(panicked)) => {
+            without(&panicked.to_string());
             None
         }
         Err(_elapsed) => {
-            tracing::debug!(check = %incident.check, "a message goes without a picture: too slow");
+            without("the drawing took too long");
             None
         }
     }

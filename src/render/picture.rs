@@ -30,7 +30,6 @@ const TIMES: f64 = 272.0;
 const SIGN_SPACE: f64 = 15.0;
 
 // Colours of which each part is a multiple of 0x11 stay as they are in the file.
-const PAPER: Color = Color(0xff, 0xff, 0xff);
 const INK: Color = Color(0x22, 0x22, 0x33);
 const PALE_INK: Color = Color(0x55, 0x66, 0x66);
 const GRID: Color = Color(0xdd, 0xdd, 0xdd);
@@ -75,7 +74,7 @@ impl LastHour<'_> {
         if points.len() < FEWEST {
             return Ok(None);
         }
-        let png = canvas::draw(SIZE, PAPER, |canvas| self.paint(canvas, &points))?;
+        let png = canvas::draw(SIZE, |canvas| self.paint(canvas, &points))?;
         Ok(Some(Picture { png: png.into(), alt: self.alt(&points) }))
     }
 

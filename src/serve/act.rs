@@ -97,6 +97,9 @@ enum Void {
     Over,
 }
 
+/// A link that works with its open incident, or why it does not, with the incident if it is open.
+type Looked = Result<(Link, Incident), (Void, Option<Box<Incident>>)>;
+
 /// `GET /act/{token}`: says what would happen, and changes nothing.
 pub(super) async fn ask(
     State(shared): State<Arc<Shared>>,
@@ -104,7 +107,7 @@ pub(super) async fn ask(
 ) -> Answer {
     match good(&shared, token) {
         Ok((link, incident)) => question(&shared, &link, &incident, "", StatusCode::OK),
-        Err((void, incident)) => nothing(&shared, void, incident.as_ref()),
+        Err((void, incident)) => nothing(&shared, void, incident.as_deref()),
     }
 }
 
@@ -117,7 +120,7 @@ pub(super) async fn act(
 ) -> Answer {
     let (link, incident) = match good(&shared, token) {
         Ok(good) => good,
-        Err((void, incident)) => return nothing(&shared, void, incident.as_ref()),
+        Err((void, incident)) => return nothing(&shared, void, incident.as_deref()),
     };
     let form = url::form_urlencoded::parse(&body).find(|(name, _)| name == "who");
     let who = form.map(|(_, who)| person(&who)).unwrap_or_default();
@@ -202,19 +205,16 @@ async fn carry_out(
 }
 
 /// The link and its open incident, or why it does nothing.
-fn good(
-    shared: &Shared,
-    token: Result<Path<String>, PathRejection>,
-) -> Result<(Link, Incident), (Void, Option<Incident>)> {
+fn good(shared: &Shared, token: Result<Path<String>, PathRejection>) -> Looked {
     let links = &shared.api.links;
     let link = token.ok().and_then(|Path(token)| links.read(&token));
     let link = link.ok_or((Void::NotOurs, None))?;
     let open = shared.open_incidents().into_iter().find(|open| open.id == link.permit.incident);
     if link.permit.until < shared.api.clock.wall() {
-        return Err((Void::TooOld, open));
+        return Err((Void::TooOld, open.map(Box::new)));
     }
     if links.is_used(&link) {
-        return Err((Void::Used, open));
+        return Err((Void::Used, open.map(Box::new)));
     }
     match open {
         Some(open) => Ok((link, open)),

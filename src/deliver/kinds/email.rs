@@ -320,7 +320,7 @@ fn list_name(daemon: &str) -> String {
 
 /// A short tag that tells the recipients of one incident apart, over all channels.
 fn tag(channel: &str, address: &Address) -> String {
-    let hash = Sha256::digest(format!("{channel}\n{address}"));
+    let hash = Sha256::new().chain_update(channel).chain_update(address.to_string()).finalize();
     hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -40,10 +40,9 @@ pub(super) struct Canvas<'a> {
     area: Area<'a>,
 }
 
-/// Draws a picture of that size by `paint` and gives it as PNG.
+/// Draws a picture of that size on white paper by `paint` and gives it as PNG.
 pub(super) fn draw(
     (width, height): (u32, u32),
-    paper: Color,
     paint: impl FnOnce(&Canvas<'_>) -> Result<(), String>,
 ) -> Result<Vec<u8>, String> {
     static KNOWN: OnceLock<bool> = OnceLock::new();
@@ -51,11 +50,11 @@ pub(super) fn draw(
         return Err("the font of pictures cannot be read".to_owned());
     }
     let size = (width * TIMES, height * TIMES);
-    let mut pixels = vec![0; 3 * size.0 as usize * size.1 as usize];
+    // All white.
+    let mut pixels = vec![0xff; 3 * size.0 as usize * size.1 as usize];
     {
         let backend = BitMapBackend::with_buffer_and_format(&mut pixels, size).map_err(words)?;
         let canvas = Canvas { area: backend.into_drawing_area() };
-        canvas.area.fill(&paper.plotted()).map_err(words)?;
         paint(&canvas)?;
         canvas.area.present().map_err(words)?;
     }

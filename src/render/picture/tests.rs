@@ -80,7 +80,7 @@ fn what_is_down_parts_the_line_and_of_signs_in_one_place_the_worst_is_shown() {
     results[51].status = Status::Degraded;
     results[52].status = Status::Unknown;
     let points = hour(&results).points();
-    assert_eq!(stretches(&points).len(), 2);
+    assert_eq!(stretches(&points).len(), 3, "the degraded one between stands alone");
     assert_eq!(signs(&points).iter().map(|it| it.1).collect::<Vec<_>>(), [Status::Down]);
     results.truncate(50);
     results.drain(20..35);

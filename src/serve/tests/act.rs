@@ -86,7 +86,7 @@ async fn a_check_is_silenced_for_two_hours() {
     let silences = daemon.control.silences.lock().unwrap().clone();
     let [silence] = &silences[..] else { panic!("{silences:?}") };
     assert_eq!((&*silence.author, &*silence.comment), ("Anna", "by a link of ops-<slack>"));
-    assert_eq!(silence.matchers[0].to_string(), "name=shop-api");
+    assert_eq!(silence.matchers[0].to_string(), "name=\"shop-api\"");
     assert_eq!(silence.ends_at.since(silence.starts_at), Deed::SILENCE);
 }
 
