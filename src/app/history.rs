@@ -12,9 +12,6 @@ use std::time::Duration;
 
 /// How long a message waits for its past at most. An alert is worth more than what was before.
 pub const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a picture may take that is being drawn. Only a machine without a moment to spare takes
-/// more than a little of it.
-const DRAWING: Duration = Duration::from_secs(2);
 /// How many incidents of a check are looked at.
 const INCIDENTS: u32 = 50;
 /// How many results are read at a time for a picture, and how often: of a check that runs each second
@@ -38,13 +35,15 @@ pub trait History: Send + Sync {
 }
 
 /// The picture for `notice`, if it is one that has one and `history` answers within `patience`. The
-/// drawing is some milliseconds of computing, done where it holds up nothing else.
+/// drawing is some milliseconds of computing, done where it holds up nothing else; a machine without a
+/// moment to spare gets `drawing` for it.
 pub async fn picture_for(
     history: &dyn History,
     notice: &Notice,
     zone: Tz,
     now: Timestamp,
     patience: Duration,
+    drawing: Duration,
 ) -> Option<Picture> {
     let [incident] = &notice.incidents[..] else { return None };
     if !shows_last_hour(notice.what) || incident.check.starts_with("watchbell:") {
@@ -70,8 +69,7 @@ pub async fn picture_for(
         let (check, results) = (&*check, &results[..]);
         LastHour { check, results, began_at, until: now, zone }.draw()
     };
-    let drawing = tokio::time::timeout(DRAWING, tokio::task::spawn_blocking(draw));
-    match drawing.await {
+    match tokio::time::timeout(drawing, tokio::task::spawn_blocking(draw)).await {
         Ok(Ok(Ok(picture))) => picture,
         Ok(Ok(Err(why))) => {
             without(&why);
@@ -269,9 +267,9 @@ mod tests {
         assert!(asked.await.unwrap().is_none());
         assert!(for_notice(&Failing, &opened, PATIENCE).await.is_none());
         let (zone, now) = (chrono_tz::UTC, sample::TOLD);
-        let asked = picture_for(&Hanging, &opened, zone, now, PATIENCE);
+        let asked = picture_for(&Hanging, &opened, zone, now, PATIENCE, PATIENCE);
         assert_eq!(tokio::time::timeout(PATIENCE * 2, asked).await.unwrap(), None);
-        assert_eq!(picture_for(&Failing, &opened, zone, now, PATIENCE).await, None);
+        assert_eq!(picture_for(&Failing, &opened, zone, now, PATIENCE, PATIENCE).await, None);
     }
 
     #[tokio::test]
@@ -290,9 +288,9 @@ mod tests {
             (What::Opened, &[own][..], false),
         ] {
             let asked = Asked::default();
-            let (notice, patience) = (notice(what, incidents.to_vec()), Duration::from_secs(60));
-            let zone = chrono_tz::UTC;
-            let picture = picture_for(&asked, &notice, zone, sample::TOLD, patience).await;
+            let (notice, patient) = (notice(what, incidents.to_vec()), Duration::from_secs(600));
+            let (zone, now) = (chrono_tz::UTC, sample::TOLD);
+            let picture = picture_for(&asked, &notice, zone, now, patient, patient).await;
             assert_eq!(picture.is_some(), expected, "{what}");
             assert_eq!(asked.0.into_inner(), usize::from(expected), "{what}");
         }

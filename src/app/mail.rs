@@ -138,7 +138,8 @@ fn destination(
     let renderer = planned.renderer;
     let desk = Arc::new((renderer, head, history));
     // The wait is a part of the try, which must have time left for the channel itself.
-    let patience = history::PATIENCE.min(planned.timeout / 4);
+    let drawing = planned.timeout / 4;
+    let patience = history::PATIENCE.min(drawing);
     let shows_pictures = planned.channel.shows_pictures();
     Destination {
         name: planned.name,
@@ -154,7 +155,8 @@ fn destination(
                     if !shows_pictures {
                         return None;
                     }
-                    history::picture_for(&**history, notice, head.zone, now, patience).await
+                    let (history, zone) = (&**history, head.zone);
+                    history::picture_for(history, notice, zone, now, patience, drawing).await
                 };
                 let (past, picture) = tokio::join!(past, picture);
                 let actions = head.actions(notice);

@@ -2,6 +2,7 @@
 
 mod canvas;
 
+use super::escape::clean;
 use crate::model::{Picture, RunResult, Status, Timestamp};
 use canvas::{Anchor, Canvas, Color};
 use chrono::Timelike;
@@ -15,6 +16,8 @@ const FEWEST: usize = 3;
 /// The longest latency that is told from a longer one, in milliseconds.
 const MOST: f64 = 1e8;
 
+/// How many characters of the name of a check.
+const NAME: usize = 80;
 /// Width and height, in pixels.
 const SIZE: (u32, u32) = (800, 300);
 /// The latencies stand in here.
@@ -193,7 +196,8 @@ impl LastHour<'_> {
         let mut well: Vec<f64> =
             points.iter().filter(|it| has_latency(it)).map(|it| it.latency_ms).collect();
         well.sort_by(f64::total_cmp);
-        let mut words = vec![format!("The last hour of {}: {} runs", self.check, points.len())];
+        let mut words =
+            vec![format!("The last hour of {}: {} runs", clean(self.check, NAME), points.len())];
         for status in [Status::Down, Status::Degraded, Status::Unknown] {
             let count = points.iter().filter(|point| point.status == status).count();
             if count > 0 {
@@ -338,7 +342,10 @@ fn rounded(number: f64, digits: usize) -> String {
 
 /// `text` in the letters that the picture's font has.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(80).collect()
+    text.chars()
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .take(NAME)
+        .collect()
 }
 
 #[cfg(test)]
