@@ -21,7 +21,7 @@ use crate::record::writer::{self, Writer};
 use crate::record::{Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
-use crate::serve::{self, Api, Control, Settings};
+use crate::serve::{self, Api, Control, Links, Settings};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -101,6 +101,7 @@ pub struct Running {
     events: mpsc::Sender<Event>,
     monitor_task: JoinHandle<()>,
     settings: Arc<ArcSwap<Settings>>,
+    links: Arc<Links>,
     stop_api: CancellationToken,
     api_task: JoinHandle<std::io::Result<()>>,
     bots: Bots,
@@ -149,6 +150,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let address = listener.local_addr().unwrap_or(plan.api.listen);
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
     let lock = lock_store(&plan.history.sqlite)?;
+    let links = Arc::new(Links::open(&beside(&plan.history.sqlite, ".links")));
     let saved = store.load(mail::look_back(&plan.channels, started.wall)).await?;
     for place in &saved.unreadable {
         tracing::error!(%place, "the history holds something unreadable, which is left out");
@@ -168,7 +170,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
     let operators = mail::operators(&plan);
     let past = (&saved.notices, &core.suppressed());
-    let leftovers = outbox.open(mail::destinations(&mut plan, &store), past.0, past.1);
+    let leftovers = outbox.open(mail::destinations(&mut plan, &store, &links), past.0, past.1);
     outbox.close(leftovers).await;
 
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
@@ -227,6 +229,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         control,
         clock: Arc::clone(&clock),
         settings: Arc::clone(&settings),
+        links: Arc::clone(&links),
     };
     let stop_api = CancellationToken::new();
     let api_task = tokio::spawn(serve::serve(listener, api, stop_api.clone()));
@@ -253,6 +256,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         events,
         monitor_task,
         settings,
+        links,
         stop_api,
         api_task,
         bots,
@@ -276,11 +280,16 @@ fn vital(
     })
 }
 
+/// The file that stands beside the store and has its name with this ending.
+fn beside(store: &Path, ending: &str) -> PathBuf {
+    let mut path = store.as_os_str().to_owned();
+    path.push(ending);
+    PathBuf::from(path)
+}
+
 /// Takes the lock beside the store, which the system gives back whatever way the daemon ends.
 fn lock_store(store: &Path) -> Result<File, RunError> {
-    let mut path = store.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
+    let path = beside(store, ".lock");
     let failed = |error: std::io::Error| RunError::Lock { path: path.clone(), error };
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(failed)?;
@@ -343,7 +352,7 @@ impl Running {
         self.settings.store(Arc::new(plan.api.settings()));
         let operators = mail::operators(&plan);
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
-        let destinations = mail::destinations(&mut plan, &self.store);
+        let destinations = mail::destinations(&mut plan, &self.store, &self.links);
         let leftovers = self.outbox.open(destinations, &past, &HashMap::new());
         let (done, answer) = oneshot::channel();
         let event = Event::Reload { tasks: tasks.values().cloned().collect(), rules, done };

@@ -1,10 +1,12 @@
 //! What a message tells of the past of its check: asked for when it is about to go, and never
 //! waited for long.
 
-use crate::model::{Incident, Notice, Timestamp};
+use crate::model::{Incident, Notice, Picture, RunResult, Timestamp};
 use crate::record::{IncidentFilter, Page, Store, StoreError};
-use crate::render::{DAY, LATEST, Past, WEEK, tells_of_past};
+use crate::render::picture::{HOUR, LastHour};
+use crate::render::{DAY, LATEST, Past, WEEK, shows_last_hour, tells_of_past};
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +14,76 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_millis(500);
 /// How many incidents of a check are looked at.
 const INCIDENTS: u32 = 50;
+/// How many results are read at a time for a picture, and how often: of a check that runs each second
+/// these reach back over the whole hour.
+const RESULTS: u32 = 1_000;
+const READS: usize = 4;
 
 /// Something that knows the past of checks.
 #[async_trait]
 pub trait History: Send + Sync {
     /// The past of the check that `incident` is about.
     async fn past(&self, incident: &Incident) -> Result<Past, StoreError>;
+
+    /// The results since `since` of the check that `incident` is about, the newest first. More may
+    /// come along, and of a check that runs very often the oldest are left out.
+    async fn results_since(
+        &self,
+        incident: &Incident,
+        since: Timestamp,
+    ) -> Result<Vec<RunResult>, StoreError>;
+}
+
+/// The picture for `notice`, if it is one that has one and `history` answers within `patience`. The
+/// drawing is some milliseconds of computing, done where it holds up nothing else; a machine without a
+/// moment to spare gets `drawing` for it.
+pub async fn picture_for(
+    history: &dyn History,
+    notice: &Notice,
+    zone: Tz,
+    now: Timestamp,
+    patience: Duration,
+    drawing: Duration,
+) -> Option<Picture> {
+    let [incident] = &notice.incidents[..] else { return None };
+    if !shows_last_hour(notice.what) || incident.check.starts_with("watchbell:") {
+        return None;
+    }
+    let without = |why: &str| {
+        tracing::debug!(%why, check = %incident.check, "a message goes without a picture");
+    };
+    let asked = history.results_since(incident, now.before(HOUR));
+    let results = match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(results)) => results,
+        Ok(Err(error)) => {
+            without(&error.to_string());
+            return None;
+        }
+        Err(_elapsed) => {
+            without("no answer from the store");
+            return None;
+        }
+    };
+    let (check, began_at) = (incident.check.clone(), incident.began_at);
+    let draw = move || {
+        let (check, results) = (&*check, &results[..]);
+        LastHour { check, results, began_at, until: now, zone }.draw()
+    };
+    match tokio::time::timeout(drawing, tokio::task::spawn_blocking(draw)).await {
+        Ok(Ok(Ok(picture))) => picture,
+        Ok(Ok(Err(why))) => {
+            without(&why);
+            None
+        }
+        Ok(Err(panicked)) => {
+            without(&panicked.to_string());
+            None
+        }
+        Err(_elapsed) => {
+            without("the drawing took too long");
+            None
+        }
+    }
 }
 
 /// The past for `notice`, if it is one that tells of it and `history` answers within `patience`.
@@ -75,6 +141,25 @@ impl History for Kept {
             incidents: incidents.items,
         })
     }
+
+    async fn results_since(
+        &self,
+        incident: &Incident,
+        since: Timestamp,
+    ) -> Result<Vec<RunResult>, StoreError> {
+        let mut page = Page { limit: RESULTS, cursor: None };
+        let mut results = Vec::new();
+        for _ in 0..READS {
+            let more = self.0.results(&incident.check, &page).await?;
+            results.extend(more.items);
+            let is_done = results.last().is_none_or(|oldest| oldest.at < since);
+            if is_done || more.next.is_none() {
+                break;
+            }
+            page.cursor = more.next;
+        }
+        Ok(results)
+    }
 }
 
 impl Kept {
@@ -87,7 +172,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::{History, Kept, PATIENCE, for_notice};
+    use super::{History, Kept, PATIENCE, RESULTS, for_notice, picture_for};
     use crate::model::{Incident, Judgement, Notice, RunResult, Status, Timestamp, Verdict, What};
     use crate::record::{Batch, SqliteStore, Store, StoreError};
     use crate::render::{Past, WEEK, sample};
@@ -105,6 +190,15 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(Past::default())
         }
+
+        async fn results_since(
+            &self,
+            incident: &Incident,
+            _since: Timestamp,
+        ) -> Result<Vec<RunResult>, StoreError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(sample::hour(incident))
+        }
     }
 
     struct Hanging;
@@ -114,6 +208,14 @@ mod tests {
         async fn past(&self, _incident: &Incident) -> Result<Past, StoreError> {
             std::future::pending().await
         }
+
+        async fn results_since(
+            &self,
+            _incident: &Incident,
+            _since: Timestamp,
+        ) -> Result<Vec<RunResult>, StoreError> {
+            std::future::pending().await
+        }
     }
 
     struct Failing;
@@ -121,6 +223,14 @@ mod tests {
     #[async_trait]
     impl History for Failing {
         async fn past(&self, _incident: &Incident) -> Result<Past, StoreError> {
+            Err(StoreError::Database(sqlx::Error::PoolClosed))
+        }
+
+        async fn results_since(
+            &self,
+            _incident: &Incident,
+            _since: Timestamp,
+        ) -> Result<Vec<RunResult>, StoreError> {
             Err(StoreError::Database(sqlx::Error::PoolClosed))
         }
     }
@@ -156,6 +266,34 @@ mod tests {
         let asked = tokio::time::timeout(PATIENCE * 2, for_notice(&Hanging, &opened, PATIENCE));
         assert!(asked.await.unwrap().is_none());
         assert!(for_notice(&Failing, &opened, PATIENCE).await.is_none());
+        let (zone, now) = (chrono_tz::UTC, sample::TOLD);
+        let asked = picture_for(&Hanging, &opened, zone, now, PATIENCE, PATIENCE);
+        assert_eq!(tokio::time::timeout(PATIENCE * 2, asked).await.unwrap(), None);
+        assert_eq!(picture_for(&Failing, &opened, zone, now, PATIENCE, PATIENCE).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_opens_worsens_or_goes_on_has_a_picture() {
+        let incidents = sample::incidents();
+        let mut own = incidents[0].clone();
+        own.check = "watchbell:store".into();
+        for (what, incidents, expected) in [
+            (What::Opened, &incidents[..1], true),
+            (What::Worsened, &incidents[..1], true),
+            (What::Reminder, &incidents[..1], true),
+            (What::Escalated, &incidents[..1], false),
+            (What::Resolved, &incidents[..1], false),
+            (What::Digest, &incidents[..], false),
+            (What::Test, &[], false),
+            (What::Opened, &[own][..], false),
+        ] {
+            let asked = Asked::default();
+            let (notice, patient) = (notice(what, incidents.to_vec()), Duration::from_secs(600));
+            let (zone, now) = (chrono_tz::UTC, sample::TOLD);
+            let picture = picture_for(&asked, &notice, zone, now, patient, patient).await;
+            assert_eq!(picture.is_some(), expected, "{what}");
+            assert_eq!(asked.0.into_inner(), usize::from(expected), "{what}");
+        }
     }
 
     #[tokio::test]
@@ -184,6 +322,12 @@ mod tests {
         add(WEEK + Duration::from_secs(30)).await;
         let past = kept.past(&told).await.unwrap();
         assert_eq!((past.known_since, past.results.len()), (Some(told.began_at.before(WEEK)), 2));
+        let since = told.began_at.before(WEEK);
+        let second = |n| result(Duration::from_secs(100 + n));
+        let results = (0..u64::from(RESULTS) + 5).map(second).collect();
+        store.commit(&Batch { results, ..Batch::default() }).await.unwrap();
+        let found = kept.results_since(&told, since).await.unwrap();
+        assert_eq!(found.len(), RESULTS as usize + 7, "beyond the first page");
         store.close().await;
     }
 }

@@ -15,7 +15,7 @@ mod plan_recover;
 mod task;
 
 pub use daemon::{RunError, Running, start};
-pub use mail::{Letterhead, compose};
+pub use mail::{Enclosed, Letterhead, compose};
 pub use task::CheckTask;
 
 /// Chooses the one crypto provider of the process. Call it first; a second call changes nothing.

@@ -50,6 +50,8 @@ pub struct Plan {
     pub checks: Vec<PlannedCheck>,
     /// The channels; the console where none is configured.
     pub channels: Vec<PlannedChannel>,
+    /// The folder of templates that replace those that ship; it may not be there.
+    pub templates: PathBuf,
     /// Who hears what.
     pub routes: Arc<Routes>,
     /// When it is known that things fail.
@@ -200,6 +202,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
         recovery: settings.recovery,
         checks,
         channels,
+        templates,
         routes: Arc::new(routes),
         maintenance: Arc::new(maintenance),
         warnings: Vec::new(),
@@ -292,6 +295,7 @@ fn build_channel(
                    telegram can)";
         raw.table.not_there_yet("update", why);
     }
+    raw.table.set_owner(raw.name.as_deref().unwrap_or_default());
     let channel = (kind.parse)(&mut raw.table);
     raw.table.finish(problems);
     let renderer = build_renderer(kind, raw.template.as_deref(), templates, &raw.place, problems);

@@ -1,6 +1,6 @@
 use super::{ConfigArgs, Exit, output, runtime, unknown};
 use crate::app::plan::PlannedChannel;
-use crate::app::{Letterhead, compose};
+use crate::app::{Enclosed, Letterhead, compose};
 use crate::clock::{Clock, System};
 use crate::deliver::{Net, Outcome};
 use crate::model::{Notice, What};
@@ -34,7 +34,7 @@ pub fn run(command: &NotifyCommand) -> anyhow::Result<Exit> {
         let all = format!("there is: {}", names.join(", "));
         return Err(unknown("channel", &args.channel, names, &all));
     };
-    let answers = runtime()?.block_on(test(channel, &Letterhead::of(&plan)))?;
+    let answers = runtime()?.block_on(test(channel, &Letterhead::of(&plan, None)))?;
     let accepted = answers.iter().all(|(_, outcome)| outcome.is_accepted());
     if args.json {
         let list: Vec<_> = answers
@@ -69,7 +69,7 @@ async fn test(
         let now = clock.wall();
         let (id, channel) = (ulid::Ulid::new().to_string(), planned.name.clone());
         let notice = Notice::new(id, What::Test, channel, recipient.clone(), Vec::new(), now);
-        let message = compose(&planned.renderer, &notice, head, None, now);
+        let message = compose(&planned.renderer, &notice, head, Enclosed::default(), now);
         let sending = planned.channel.send(&net, &message);
         let outcome = match tokio::time::timeout(planned.timeout, sending).await {
             Ok(outcome) => outcome,

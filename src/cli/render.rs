@@ -1,12 +1,15 @@
 use super::{Exit, output, unknown};
 use crate::app::plan::{self, LoadOptions, Plan};
-use crate::app::{Letterhead, compose};
+use crate::app::{Enclosed, Letterhead, compose};
 use crate::config::{Interpolator, Problems, Section, SourceFile};
 use crate::deliver::{Channel, ChannelKind, Preview, kinds};
 use crate::model::{Message, Notice, What};
+use crate::render::picture::LastHour;
 use crate::render::sample::{self, Sample, TOLD};
-use crate::render::{Renderer, Tone};
+use crate::render::{PICTURE_ID, Renderer, Tone, offers_actions, shows_last_hour};
 use anyhow::{Context as _, anyhow};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use owo_colors::{OwoColorize, Stream, Style};
 use serde_json::{Value as Json, json};
@@ -33,6 +36,9 @@ pub struct RenderArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write the picture that goes with the message into this file, as PNG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// Try this template in place of the channel's own
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
@@ -93,7 +99,12 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<Exit> {
     let samples = samples(args.sample);
     let mut shown = Vec::new();
     for (index, sample) in samples.iter().enumerate() {
-        let message = message(&subject, sample);
+        let message = message(&subject, sample)?;
+        if let Some(file) = &args.picture {
+            let picture = message.picture.as_ref().ok_or_else(|| no_picture(&subject, sample))?;
+            std::fs::write(file, &picture.png)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
         let preview = || subject.channel.preview(&message).map_err(|why| anyhow!(why));
         if args.json {
             shown.push(as_json(&subject.name, &message, &preview()?));
@@ -104,7 +115,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<Exit> {
             if message.html.is_empty() {
                 return Err(anyhow!("`{}` has no HTML part; email has one", subject.name));
             }
-            output::line(&message.html);
+            output::line(&with_picture(&message));
         } else {
             if index > 0 {
                 output::line("");
@@ -180,9 +191,13 @@ fn list(plan: Option<&Plan>, as_json: bool) -> anyhow::Result<Exit> {
 /// The configured channel called `name`, else the kind.
 fn subject(name: &str, plan: Option<Plan>) -> anyhow::Result<Subject> {
     let head = match &plan {
-        Some(plan) => Letterhead::of(plan),
-        None => Letterhead { daemon: "prod".into(), zone: chrono_tz::UTC, pages: sample::pages() },
+        Some(plan) => Letterhead::of(plan, None),
+        None => {
+            let (daemon, zone) = ("prod".into(), chrono_tz::UTC);
+            Letterhead { daemon, zone, pages: sample::pages(), links: None }
+        }
     };
+    let templates = plan.as_ref().map(|plan| plan.templates.clone());
     let mut configured = plan.map(|plan| plan.channels).unwrap_or_default();
     if let Some(index) = configured.iter().position(|channel| *channel.name == *name) {
         let planned = configured.swap_remove(index);
@@ -200,7 +215,15 @@ fn subject(name: &str, plan: Option<Plan>) -> anyhow::Result<Subject> {
         return Err(unknown("channel", name, known, "`watchbell render` lists what there is"));
     };
     let channel = example(kind).ok_or_else(|| anyhow!("the example of `{name}` is broken"))?;
-    let renderer = Renderer::compile(kind.name, kind.template, kind.format)?;
+    let in_folder = templates.map(|folder| folder.join(format!("{name}.jinja")));
+    let renderer = match in_folder.filter(|file| file.exists()) {
+        Some(file) => {
+            let source = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            Renderer::compile(&file.to_string_lossy(), &source, kind.format)?
+        }
+        None => Renderer::compile(kind.name, kind.template, kind.format)?,
+    };
     let channel = channel.into();
     Ok(Subject { name: name.to_owned(), kind, channel, renderer: renderer.into(), head })
 }
@@ -241,14 +264,40 @@ fn samples(telling: Telling) -> Vec<Sample> {
     }
 }
 
-fn message(subject: &Subject, sample: &Sample) -> Message {
+fn message(subject: &Subject, sample: &Sample) -> anyhow::Result<Message> {
     let recipient = subject.channel.recipients().into_iter().next().unwrap_or_default();
     let id = "01JNA8Y8PK000000000000000N".to_owned();
     let name = subject.name.as_str().into();
     let incidents = sample.incidents.clone();
     let mut notice = Notice::new(id, sample.what, name, recipient, incidents, TOLD);
     notice.held_because = sample.because;
-    compose(&subject.renderer, &notice, &subject.head, sample.past.as_ref(), TOLD)
+    let mut enclosed = Enclosed { past: sample.past.clone(), ..Enclosed::default() };
+    if let [incident] = &sample.incidents[..] {
+        if subject.channel.shows_pictures() && shows_last_hour(sample.what) {
+            let (results, zone) = (sample::hour(incident), subject.head.zone);
+            let (check, began_at) = (&*incident.check, incident.began_at);
+            let hour = LastHour { check, results: &results, began_at, until: TOLD, zone };
+            enclosed.picture = hour.draw().map_err(|why| anyhow!(why))?;
+        }
+        if let Some(pages) = subject.head.pages.as_ref().filter(|_| offers_actions(sample.what)) {
+            enclosed.actions = sample::actions(pages);
+        }
+    }
+    Ok(compose(&subject.renderer, &notice, &subject.head, enclosed, TOLD))
+}
+
+fn no_picture(subject: &Subject, sample: &Sample) -> anyhow::Error {
+    match subject.channel.shows_pictures() {
+        true => anyhow!("a message that tells `{}` has no picture; `opened` has one", sample.what),
+        false => anyhow!("`{}` shows no pictures; email does", subject.name),
+    }
+}
+
+/// The HTML of a mail with its picture in it, for a browser, which knows no parts of a mail.
+fn with_picture(message: &Message) -> String {
+    let Some(picture) = &message.picture else { return message.html.clone() };
+    let data = format!("data:image/png;base64,{}", STANDARD.encode(&picture.png));
+    message.html.replace(&format!("cid:{PICTURE_ID}"), &data)
 }
 
 fn as_json(name: &str, message: &Message, preview: &Preview) -> Json {
@@ -258,6 +307,12 @@ fn as_json(name: &str, message: &Message, preview: &Preview) -> Json {
         "title": message.title,
         "text": message.text,
         "html": message.html,
+        "actions": message
+            .actions
+            .iter()
+            .map(|action| json!({ "label": action.label, "url": action.url }))
+            .collect::<Vec<_>>(),
+        "picture": message.picture.as_ref().map(|picture| json!({ "alt": picture.alt })),
         "payload": { "content_type": preview.content_type, "body": preview.body },
     })
 }

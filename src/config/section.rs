@@ -27,6 +27,7 @@ pub struct Section<'i> {
     problems: Problems,
     base: PathBuf,
     templates: Option<PathBuf>,
+    owner: String,
 }
 
 /// A key whose name only its reader knows.
@@ -80,6 +81,7 @@ impl<'i> Section<'i> {
             problems: Problems::default(),
             base: base.to_owned(),
             templates: None,
+            owner: String::new(),
         }
     }
 
@@ -107,6 +109,16 @@ impl<'i> Section<'i> {
     /// The folder of the templates, where one is known.
     pub fn templates(&self) -> Option<&Path> {
         self.templates.as_deref()
+    }
+
+    /// The name of what the table is a part of, such as its channel; empty where none is known.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Says what the table is a part of.
+    pub fn set_owner(&mut self, name: &str) {
+        self.owner = name.to_owned();
     }
 
     /// Says where the templates are, for a reader that looks into their folder.

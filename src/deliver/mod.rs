@@ -33,6 +33,11 @@ pub trait Channel: Send + Sync + Debug {
     /// Why nothing can be made of the message, in words.
     fn preview(&self, message: &Message) -> Result<Preview, String>;
 
+    /// Whether it shows [`Message::picture`]; none is drawn for those that do not.
+    fn shows_pictures(&self) -> bool {
+        false
+    }
+
     /// The bot that people may operate the daemon through, where the channel is one and says who
     /// may.
     fn operators(&self) -> Option<Operators> {

@@ -2,10 +2,12 @@ use super::escape::clean;
 use super::incident::{IncidentContext, NAME};
 use super::letter::Letter;
 use super::words::{self, Tone};
-use crate::model::{Incident, Status, Timestamp, What};
+use crate::model::{Incident, Picture, Status, Timestamp, What};
 use serde::Serialize;
 use std::cmp::Reverse;
 
+/// What the picture of an email is called within it.
+pub const PICTURE_ID: &str = "last-hour@watchbell";
 /// How many incidents a message lists.
 const LISTED: usize = 20;
 
@@ -43,6 +45,8 @@ pub struct Context {
     pub held: Option<HeldContext>,
     /// The address of the page with all checks; none unless `public_url` is set.
     pub page: Option<String>,
+    /// The last hour of the check as a picture; none unless the channel shows one, as email does.
+    pub picture: Option<PictureContext>,
 }
 
 /// How many incidents a message is about.
@@ -64,6 +68,21 @@ pub struct Counts {
     pub unknown: usize,
     /// Over by now.
     pub resolved: usize,
+}
+
+/// The picture that goes with a message.
+#[derive(Debug, Serialize)]
+pub struct PictureContext {
+    /// The same in words, for those who do not see it.
+    pub alt: String,
+    /// Where the HTML of an email refers to it: `<img src="{{ picture.src }}">`.
+    pub src: String,
+}
+
+impl PictureContext {
+    fn of(picture: &Picture) -> Self {
+        Self { alt: clean(&picture.alt, NAME), src: format!("cid:{PICTURE_ID}") }
+    }
 }
 
 /// Why notices came together.
@@ -103,6 +122,7 @@ impl Context {
                 because: words::because(held.because),
             }),
             page: letter.background.pages.map(ToString::to_string),
+            picture: letter.background.picture.map(PictureContext::of),
         }
     }
 }

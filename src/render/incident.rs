@@ -1,7 +1,7 @@
 use super::escape::{clean, short};
 use super::headline;
 use super::letter::Letter;
-use super::links::{self, LinkContext};
+use super::links::{self, ActionContext, LinkContext};
 use super::past::{self, PreviousContext};
 use super::words::{self, Tone};
 use crate::model::{Acknowledgement, Incident, Labels, Severity, Status, TimelineEntry, Timestamp};
@@ -116,6 +116,10 @@ pub struct IncidentContext {
     pub check_page: Option<String>,
     /// Where to read on: the runbook and these pages, as far as there are any.
     pub links: Vec<LinkContext>,
+    /// What a person may do about it at once, by a link that works once. Only in messages about this
+    /// incident alone that say that it opened, worsened or goes on, and only with `public_url`. For
+    /// email and your own templates; chats show them as buttons by themselves.
+    pub actions: Vec<ActionContext>,
     /// What happened, the oldest first.
     pub timeline: Vec<TimelineContext>,
 }
@@ -175,6 +179,10 @@ impl IncidentContext {
             gist: headline.gist,
             labels: bounded_labels(&incident.labels),
             links: links::all(&runbook, &incident_page, &check_page),
+            actions: match among_others {
+                true => Vec::new(),
+                false => letter.background.actions.iter().map(ActionContext::of).collect(),
+            },
             runbook,
             incident_page,
             check_page,

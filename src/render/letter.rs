@@ -1,5 +1,5 @@
 use super::past::Past;
-use crate::model::{HeldBecause, Incident, Notice, Timestamp, What};
+use crate::model::{Action, HeldBecause, Incident, Notice, Picture, Timestamp, What};
 use chrono_tz::Tz;
 use url::Url;
 
@@ -31,6 +31,10 @@ pub struct Background<'a> {
     pub pages: Option<&'a Url>,
     /// What history says of the check that a message is about; none in a message about many.
     pub past: Option<&'a Past>,
+    /// The picture that goes with it; none where the channel shows none.
+    pub picture: Option<&'a Picture>,
+    /// What a person may do about the incident that a message is about.
+    pub actions: &'a [Action],
 }
 
 /// The notices that come together as one digest.

@@ -1,6 +1,6 @@
 //! The addresses of the daemon's own pages, as people reach them from outside.
 
-use crate::model::Incident;
+use crate::model::{Action, Incident};
 use serde::Serialize;
 use url::Url;
 
@@ -11,6 +11,21 @@ pub struct LinkContext {
     pub label: &'static str,
     /// Its address. Print it with `link.url|link(link.label)`: a runbook may be no address at all.
     pub url: String,
+}
+
+/// Something that a person may do at once.
+#[derive(Debug, Serialize)]
+pub struct ActionContext {
+    /// What it is called: `Acknowledge`, or `Silence 2h`.
+    pub label: String,
+    /// The address of a page that asks before it acts. Print it with `action.url|link(action.label)`.
+    pub url: String,
+}
+
+impl ActionContext {
+    pub(super) fn of(action: &Action) -> Self {
+        Self { label: action.label.clone(), url: action.url.clone() }
+    }
 }
 
 /// The page of `incident` below `root`.

@@ -9,12 +9,13 @@ mod incident;
 mod letter;
 mod links;
 mod past;
+pub mod picture;
 mod plain;
 pub mod preset;
 pub mod sample;
 mod words;
 
-pub use context::{Context, Counts, HeldContext};
+pub use context::{Context, Counts, HeldContext, PICTURE_ID, PictureContext};
 pub use escape::{clean, escape, html, link, short};
 pub use fit::{fit, length, split};
 pub use incident::{
@@ -22,8 +23,9 @@ pub use incident::{
     bounded_reasons, bounded_tried,
 };
 pub use letter::{Background, Held, Letter};
-pub use links::LinkContext;
-pub use past::{DAY, LATEST, Past, PreviousContext, WEEK, tells_of_past};
+pub use links::{ActionContext, LinkContext};
+pub use past::{DAY, LATEST, Past, PreviousContext, WEEK};
+pub use past::{offers_actions, shows_last_hour, tells_of_past};
 pub use words::{Tone, span, time};
 
 use crate::model::{Format, Message, Name, Notice, What};
@@ -173,7 +175,7 @@ fn template_error(name: &str, error: &Error) -> RenderError {
     RenderError { name: name.to_owned(), line: error.line(), message }
 }
 
-/// The message that tells `notice` in the words of `rendered`.
+/// The message that tells `notice` in the words of `rendered`, with neither picture nor actions.
 pub fn message(notice: &Notice, daemon: &Name, rendered: Rendered) -> Message {
     Message {
         id: notice.id.clone(),

@@ -43,6 +43,16 @@ pub const fn tells_of_past(what: What) -> bool {
     }
 }
 
+/// Whether a message that tells `what` shows the last hour as a picture, where its channel can.
+pub const fn shows_last_hour(what: What) -> bool {
+    matches!(what, What::Opened | What::Worsened | What::Reminder)
+}
+
+/// Whether a message that tells `what` offers what a person may do about it at once.
+pub const fn offers_actions(what: What) -> bool {
+    matches!(what, What::Opened | What::Worsened | What::Reminder | What::Escalated)
+}
+
 /// How a check was before an incident.
 #[derive(Debug, Serialize)]
 pub struct PreviousContext {

@@ -2,8 +2,8 @@
 
 use super::letter::{Background, Held, Letter};
 use super::past::{Past, WEEK, tells_of_past};
-use crate::model::{Acknowledgement, HeldBecause, Incident, Labels, Name, RunResult, Severity};
-use crate::model::{Status, TimelineEntry, Timestamp, What};
+use crate::model::{Acknowledgement, Action, HeldBecause, Incident, Labels, Name, Picture};
+use crate::model::{RunResult, Severity, Status, TimelineEntry, Timestamp, What};
 use serde_json::json;
 use std::time::Duration;
 use url::Url;
@@ -221,6 +221,40 @@ pub fn past(incident: &Incident) -> Past {
     }
 }
 
+/// The results of the hour until [`TOLD`], with `incident` at the end of it; the newest first.
+pub fn hour(incident: &Incident) -> Vec<RunResult> {
+    let result = |index: u32| {
+        let at = TOLD.before(Duration::from_secs(30) * index);
+        let latency_ms = match index {
+            33 => 71.0,
+            34 => 58.0,
+            86 => 95.0,
+            87 => 83.0,
+            index => f64::from(38 + (5 * index * index + 3 * index) % 13),
+        };
+        RunResult {
+            check: incident.check.clone(),
+            at,
+            status: if at >= incident.began_at { incident.status } else { Status::Up },
+            latency_ms,
+            reasons: Vec::new(),
+            facts: json!({}),
+        }
+    };
+    (0..120).map(result).collect()
+}
+
+/// What a person may do about a sample, as its links below `pages` would be.
+pub fn actions(pages: &Url) -> Vec<Action> {
+    let action = |label: &str, token: &str| {
+        let mut url = pages.clone();
+        url.path_segments_mut().ok()?.pop_if_empty().extend(["act", token]);
+        Some(Action { label: label.to_owned(), url: url.into() })
+    };
+    let both = [action("Acknowledge", "AWE-a-sample"), action("Silence 2h", "AXM-a-sample")];
+    both.into_iter().flatten().collect()
+}
+
 /// Where the pages of the samples are.
 pub fn pages() -> Option<Url> {
     Url::parse("https://watchbell.example").ok()
@@ -258,7 +292,14 @@ pub(super) fn letters<E>(mut each: impl FnMut(&Letter<'_>) -> Result<(), E>) -> 
     let incidents = incidents();
     let now = TOLD;
     let (history, pages) = (past(&incidents[0]), pages());
-    let full = Background { pages: pages.as_ref(), past: Some(&history) };
+    let actions = pages.as_ref().map(actions).unwrap_or_default();
+    let picture = Picture { png: Vec::new().into(), alt: "The last hour of shop-api".to_owned() };
+    let full = Background {
+        pages: pages.as_ref(),
+        past: Some(&history),
+        picture: Some(&picture),
+        actions: &actions,
+    };
     let (at, zone, daemon) = (now, chrono_tz::UTC, "prod");
     for what in ABOUT_OPEN.into_iter().chain([What::Digest]) {
         let told = if what == What::Digest { &incidents[..] } else { &incidents[..1] };

@@ -23,6 +23,8 @@ pub(super) struct Visitor {
 pub(super) enum Need {
     /// Open to everybody if the page is public, else as [`Scope::Read`].
     Page,
+    /// Open to everybody: the address itself is the right.
+    Link,
     /// A scope. Reading is also open to this machine.
     Scope(Scope),
 }
@@ -57,6 +59,7 @@ impl Visitor {
     /// Whether the visitor may have what asks for `need`; else the answer for them.
     pub(super) fn may(&self, need: Need, public_status: bool) -> Result<(), Problem> {
         let scope = match need {
+            Need::Link => return Ok(()),
             Need::Page if public_status => return Ok(()),
             Need::Page => Scope::Read,
             Need::Scope(scope) => scope,

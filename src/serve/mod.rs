@@ -2,10 +2,12 @@
 //! daemon says about itself through [`Control`]; what people want done goes there, too.
 
 mod access;
+mod act;
 mod body;
 mod checks;
 mod incidents;
 mod key;
+mod link;
 mod listen;
 mod metrics;
 mod notices;
@@ -20,6 +22,7 @@ mod status;
 mod tests;
 
 pub use key::{ApiKey, KeyError, Keys, Scope};
+pub use link::{Deed, LINKS_LAST, Links, Permit};
 pub use listen::serve;
 
 use crate::clock::Clock;
@@ -45,6 +48,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// What a reload may change.
     pub settings: Arc<ArcSwap<Settings>>,
+    /// The links in alerts by which people act.
+    pub links: Arc<Links>,
 }
 
 /// What the `[api]` table says about who may do what. A reload stores a new one; each request

@@ -3,7 +3,7 @@ use super::key::Scope;
 use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND};
-use super::{checks, incidents, metrics, notices, page, silences, status};
+use super::{act, checks, incidents, metrics, notices, page, silences, status};
 use crate::model::{CheckView, Incident};
 use axum::Router;
 use axum::body::Body;
@@ -46,6 +46,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) pages: Pages,
+    pub(super) forms: act::Forms,
     limit: AddressLimit,
 }
 
@@ -75,7 +76,7 @@ impl Shared {
 /// All paths, with who may have them.
 pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
     let limit = AddressLimit::remembering(ADDRESSES);
-    let shared = Arc::new(Shared { api, pages: Pages::new()?, limit });
+    let shared = Arc::new(Shared { api, pages: Pages::new()?, forms: act::Forms::new()?, limit });
     let guarded = |routes: Router<Arc<Shared>>, need, bound| {
         let guard = Guard { shared: Arc::clone(&shared), need, bound };
         routes.route_layer(from_fn_with_state(guard, admit))
@@ -103,12 +104,14 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/api/v1/silences", post(silences::add))
         .route("/api/v1/silences/{id}", delete(silences::expire))
         .route("/api/v1/notices/{id}/retry", post(notices::retry));
+    let links = Router::new().route("/act/{token}", get(act::ask).post(act::act));
     Ok(Router::new()
         .route("/assets/{file}", get(page::asset))
         .merge(guarded(overview, Need::Page, ANSWER_BOUND))
         .merge(guarded(read, Need::Scope(Scope::Read), ANSWER_BOUND))
         .merge(guarded(run, Need::Scope(Scope::Operate), RUN_BOUND))
         .merge(guarded(operate, Need::Scope(Scope::Operate), ANSWER_BOUND))
+        .merge(guarded(links, Need::Link, ANSWER_BOUND))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), meet))

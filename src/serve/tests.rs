@@ -1,3 +1,4 @@
+mod act;
 mod fake;
 mod operate;
 

@@ -12,6 +12,7 @@
 
 mod harness;
 
+mod act;
 mod alerting;
 mod api;
 mod booted;
@@ -27,6 +28,7 @@ mod latency;
 mod limits;
 mod live;
 mod load;
+mod mail_servers;
 mod names;
 mod operate;
 mod others_accept_what_is_sent;

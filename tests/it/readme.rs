@@ -84,3 +84,91 @@ fn the_configuration_in_the_page_on_alerting_is_valid() {
     assert!(output.status.success(), "{said}");
     assert!(!said.contains("warning"), "{said}");
 }
+
+/// What `watchbell validate --no-secrets` says to this daemon.toml beside one check.
+fn validated(daemon: &str) -> (bool, String) {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.join("checks.d")).unwrap();
+    let check = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
+    std::fs::write(folder.join("checks.d/page.toml"), check).unwrap();
+    std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
+    let output = Command::new(binary())
+        .args(["validate", "--no-secrets", "--config"])
+        .arg(folder.join("daemon.toml"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.success() && !said.contains("warning"), said.into_owned())
+}
+
+#[test]
+fn the_configuration_in_the_pages_on_channels_is_valid() {
+    let mut pages = 0;
+    for entry in std::fs::read_dir(repository().join("docs/channels")).unwrap().flatten() {
+        let page = format!("docs/channels/{}", entry.file_name().to_str().unwrap());
+        if !page.ends_with(".md") {
+            continue;
+        }
+        pages += 1;
+        // Within a list a block is indented.
+        let text = std::fs::read_to_string(repository().join(&page)).unwrap();
+        let mut whole = String::new();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let lines = block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
+            let block = lines.collect::<Vec<_>>().join("\n") + "\n";
+            // One that says more about the channel before it.
+            let goes_on = ["[channel.", "operate ="].iter().any(|start| block.starts_with(start));
+            let (is_good, said) = match goes_on {
+                true => continue,
+                false => validated(&block),
+            };
+            assert!(is_good, "{page}:\n{block}\n{said}");
+            whole += &block;
+        }
+        assert!(page.ends_with("README.md") || whole.contains("[[channel]]"), "{page} shows none");
+    }
+    assert!(pages > 15, "{pages}");
+}
+
+#[test]
+fn every_channel_and_preset_has_its_page() {
+    let folder = repository().join("docs/channels");
+    let index = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let kinds = watchbell::deliver::kinds::ALL;
+    let presets = watchbell::deliver::presets::ALL.iter().map(|preset| preset.name);
+    for name in kinds.iter().map(|kind| kind.name).chain(presets) {
+        let page = std::fs::read_to_string(folder.join(format!("{name}.md"))).unwrap_or_default();
+        assert_eq!(page.matches("\n5. ").count(), 1, "docs/channels/{name}.md: five steps");
+        assert!(index.contains(&format!("({name}.md)")), "{name} in docs/channels/README.md");
+        let pictures = page.split("](pictures/").skip(1);
+        for picture in pictures.map(|rest| rest.split(')').next().unwrap()) {
+            let size = std::fs::metadata(folder.join("pictures").join(picture)).unwrap().len();
+            assert!(size < 80_000, "{picture} has {size} bytes");
+        }
+    }
+    for kind in kinds {
+        let page = std::fs::read_to_string(folder.join(format!("{}.md", kind.name))).unwrap();
+        for option in kind.options {
+            let is_there = page.contains(&format!("`{}`", option.name));
+            assert!(is_there, "docs/channels/{}.md: `{}`", kind.name, option.name);
+        }
+    }
+}
+
+#[test]
+fn the_channels_in_the_example_are_valid_once_they_are_uncommented() {
+    let text = std::fs::read_to_string(repository().join("daemon.toml.example")).unwrap();
+    let mut tables = String::new();
+    let mut within = false;
+    for line in text.lines() {
+        within = line == "# [[channel]]" || within && line != "#" && line.starts_with('#');
+        if within {
+            tables += line.strip_prefix("# ").unwrap();
+            tables.push('\n');
+        }
+    }
+    assert!(tables.matches("[[channel]]").count() > 7, "{tables}");
+    let (is_good, said) = validated(&tables);
+    assert!(is_good, "{tables}\n{said}");
+}

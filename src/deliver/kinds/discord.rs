@@ -94,6 +94,10 @@ impl Channel for Discord {
         self.update
     }
 
+    fn shows_pictures(&self) -> bool {
+        true
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         converse(self, net, message).await
     }

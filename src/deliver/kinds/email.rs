@@ -1,18 +1,19 @@
 use crate::config::Section;
-use crate::deliver::support::{Kept, Relay, Security, Veil, is_placeholder};
+use crate::deliver::support::{Kept, Relay, Relays, Security, Veil, is_placeholder};
 use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Secret, What};
-use crate::render::clean;
+use crate::render::{PICTURE_ID, clean};
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lettre::Address;
 use lettre::address::Envelope;
 use lettre::error::Error as MailError;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::client::Certificate;
 use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use tokio::sync::OnceCell;
@@ -28,6 +29,13 @@ pub const KIND: ChannelKind = ChannelKind {
         OptionDoc::new("host", "string", "required", "name of the mail server"),
         OptionDoc::new("port", "integer", "", "587 for starttls, 465 for implicit, 25 for none"),
         OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none"),
+        OptionDoc::new(
+            "fallback_hosts",
+            "list",
+            "[]",
+            "mail servers to use where the first cannot be reached, in this order, such as \
+             mail2.example.org or mail2.example.org:587; all else is as for the first",
+        ),
         OptionDoc::new("ca_file", "string", "", "PEM file of certificates to trust as well"),
         OptionDoc::new("username", "string", "", "user name; goes with a password"),
         OptionDoc::new("password", "secret", "", "password; goes with a user name"),
@@ -50,9 +58,11 @@ to = ["ops@example.org", "Night shift <night@example.org>"]
 
 #[derive(Debug)]
 struct Email {
-    relay: Relay,
+    relays: Relays,
     from: Mailbox,
     to: Vec<Mailbox>,
+    /// The name of the channel: two channels may send to one address.
+    channel: String,
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
@@ -66,6 +76,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         })
         .unwrap_or(Security::StartTls);
     let port = section.or("port", security.port());
+    let others = parse_others(section, port);
     let ca_place = section.place_of("ca_file");
     let ca_file = section.path("ca_file").map(|path| read_certificates(&path));
     let login = parse_login(section, security, host.as_deref());
@@ -79,10 +90,52 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         }
         None => None,
     };
-    let veil = veil(login.as_ref());
-    let (tls, kept) = (OnceCell::new(), Kept::default());
-    let relay = Relay { host: host?, port, security, trusted, login, veil, tls, kept };
-    Some(Box::new(Email { relay, from: from?, to: to? }))
+    let relay = |(host, port)| Relay {
+        host,
+        port,
+        security,
+        trusted: trusted.clone(),
+        login: login.clone(),
+        veil: veil(login.as_ref()),
+        tls: OnceCell::new(),
+        kept: Kept::default(),
+    };
+    let relays = Relays::new(relay((host?, port)), others?.into_iter().map(relay).collect());
+    let channel = section.owner().to_owned();
+    Some(Box::new(Email { relays, from: from?, to: to?, channel }))
+}
+
+/// The servers to ask where the first one cannot be reached.
+fn parse_others(section: &mut Section<'_>, port: u16) -> Option<Vec<(String, u16)>> {
+    let mut others = Vec::new();
+    let mut all_good = true;
+    for (text, place) in section.strings("fallback_hosts") {
+        match host_and_port(&text, port) {
+            Some(other) => others.push(other),
+            None => {
+                all_good = false;
+                let message = format!("`{text}` is not a mail server");
+                let hint = "such as mail2.example.org, mail2.example.org:587 or [2001:db8::1]:25";
+                section.report(place.error(message).hint(hint));
+            }
+        }
+    }
+    all_good.then_some(others)
+}
+
+/// A server by its name or address, with its port if it has one of its own.
+fn host_and_port(text: &str, port: u16) -> Option<(String, u16)> {
+    let text = if is_placeholder(text) { "secret.invalid" } else { text };
+    let (host, port) = match text.rsplit_once(':') {
+        _ if text.parse::<Ipv6Addr>().is_ok() => (text, port),
+        Some((host, own)) => (host, own.parse().ok().filter(|port| *port != 0)?),
+        None => (text, port),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let is_address = host.parse::<IpAddr>().is_ok();
+    let named = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_name = !host.is_empty() && host.chars().all(named);
+    (is_address || is_name).then(|| (host.to_owned(), port))
 }
 
 fn parse_login(
@@ -110,7 +163,7 @@ fn parse_login(
 }
 
 fn is_local(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn parse_recipients(section: &mut Section<'_>) -> Option<Vec<Mailbox>> {
@@ -162,14 +215,18 @@ impl Channel for Email {
         self.to.iter().map(|mailbox| mailbox.email.to_string()).collect()
     }
 
+    fn shows_pictures(&self) -> bool {
+        true
+    }
+
     fn preview(&self, message: &Message) -> Result<Preview, String> {
         let (_, body) = self.written(message)?;
         Ok(Preview { content_type: "message/rfc822".to_owned(), body })
     }
 
-    async fn send(&self, _net: &Net, message: &Message) -> Outcome {
+    async fn send(&self, net: &Net, message: &Message) -> Outcome {
         match self.written(message) {
-            Ok((envelope, text)) => self.relay.send(&envelope, &text).await,
+            Ok((envelope, text)) => self.relays.send(&*net.clock, &envelope, &text).await,
             Err(why) => Outcome::Rejected { why },
         }
     }
@@ -203,7 +260,7 @@ impl Email {
     fn mail(&self, message: &Message, to: Mailbox) -> Result<lettre::Message, MailError> {
         let domain = self.from.email.domain();
         let owed = Duration::from_millis(u64::try_from(message.at.as_millis()).unwrap_or(0));
-        let tag = tag(&to.email);
+        let tag = tag(&self.channel, &to.email);
         let opening = match &message.incidents[..] {
             [incident] => Some(format!("<incident.{}.{tag}@{domain}>", incident.id)),
             _ => None,
@@ -233,9 +290,26 @@ impl Email {
         if message.html.is_empty() {
             return builder.singlepart(SinglePart::plain(text.clone()));
         }
-        let html = message.html.clone();
-        builder.multipart(MultiPart::alternative_plain_html(text.clone(), html))
+        let (text, html) =
+            (SinglePart::plain(text.clone()), SinglePart::html(message.html.clone()));
+        let parts = MultiPart::alternative().singlepart(text);
+        builder.multipart(match picture(message) {
+            Some(picture) => {
+                parts.multipart(MultiPart::related().singlepart(html).singlepart(picture))
+            }
+            None => parts.singlepart(html),
+        })
     }
+}
+
+/// The picture of a message as the part of a mail that its HTML refers to. A template of one's own
+/// that does not mention it gets none: as a file beside the mail it would say little.
+fn picture(message: &Message) -> Option<SinglePart> {
+    let is_shown = message.html.contains(&format!("cid:{PICTURE_ID}"));
+    let picture = message.picture.as_ref().filter(|_| is_shown)?;
+    let kind = ContentType::parse("image/png").ok()?;
+    let part = Attachment::new_inline_with_name(PICTURE_ID.to_owned(), "last-hour.png".to_owned());
+    Some(part.body(picture.png.to_vec(), kind))
 }
 
 /// The name of a daemon as a part of a list's id (RFC 2919), which knows letters, digits and signs.
@@ -244,9 +318,9 @@ fn list_name(daemon: &str) -> String {
     daemon.chars().map(sign).collect()
 }
 
-/// A short tag that tells the recipients of one notice apart.
-fn tag(address: &Address) -> String {
-    let hash = Sha256::digest(address.to_string().as_bytes());
+/// A short tag that tells the recipients of one incident apart, over all channels.
+fn tag(channel: &str, address: &Address) -> String {
+    let hash = Sha256::new().chain_update(channel).chain_update(address.to_string()).finalize();
     hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 

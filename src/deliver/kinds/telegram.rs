@@ -218,6 +218,10 @@ impl Channel for Telegram {
         self.update
     }
 
+    fn shows_pictures(&self) -> bool {
+        true
+    }
+
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
         converse(self, net, message).await
     }

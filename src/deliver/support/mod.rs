@@ -13,7 +13,7 @@ pub use button::Button;
 pub use converse::{Conversation, converse, is_loud};
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
-pub use smtp::{Kept, Relay, Security};
+pub use smtp::{Kept, Relay, Relays, Security};
 
 use crate::config::{PLACEHOLDER_HOST, Section};
 use reqwest::Url;

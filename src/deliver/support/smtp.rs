@@ -1,5 +1,6 @@
 use super::Veil;
 use super::tls::tls_problem;
+use crate::clock::Clock;
 use crate::deliver::Outcome;
 use crate::model::Secret;
 use lettre::address::{Address, Envelope};
@@ -87,27 +88,124 @@ impl fmt::Debug for Relay {
     }
 }
 
-impl Relay {
-    /// Hands over one mail. 4xx, a broken connection and a failed handshake may pass; 5xx is for
-    /// good (RFC 5321, section 4.2.1).
-    pub async fn send(&self, envelope: &Envelope, mail: &str) -> Outcome {
-        let mut connection = match self.connection().await {
-            Ok(connection) => connection,
-            Err(error) => return self.outcome(&error, error.is_permanent()),
-        };
-        match hand_over(&mut connection, envelope, mail).await {
-            Ok(()) => {
-                self.kept.keep(connection);
-                Outcome::accepted()
+/// Why a server did not take a mail.
+struct Failure {
+    why: String,
+    /// Whether it would say the same again.
+    for_good: bool,
+    /// Whether the server is to blame and not the mail, so that another may take it.
+    elsewhere: bool,
+}
+
+/// Mail servers of which each can take our mails, the best first.
+#[derive(Debug)]
+pub struct Relays {
+    all: Vec<Relay>,
+    /// Who is asked first, and until when by the monotonic clock; then it is the best again.
+    first: Mutex<(usize, Duration)>,
+}
+
+impl Relays {
+    /// How long the others are spared after one took a mail in their place.
+    const SPARED: Duration = Duration::from_secs(10 * 60);
+    /// How long a server may take to greet and to let us in while there is another to ask.
+    pub const GREETING: Duration = Duration::from_secs(3);
+
+    /// `best`, and those to ask where it cannot take a mail, in their order.
+    pub fn new(best: Relay, others: Vec<Relay>) -> Self {
+        let mut all = vec![best];
+        all.extend(others);
+        Self { all, first: Mutex::default() }
+    }
+
+    /// Hands over one mail to the first of them that takes it, within one try. 4xx, a broken
+    /// connection and a failed handshake may pass; 5xx is for good (RFC 5321, section 4.2.1). What a
+    /// server says to the mail itself is the answer; where one cannot be reached, is silent or turns
+    /// everybody away, the next one is asked.
+    pub async fn send(&self, clock: &dyn Clock, envelope: &Envelope, mail: &str) -> Outcome {
+        let start = self.start(clock);
+        let mut said = Vec::new();
+        let mut for_good = true;
+        for step in 0..self.all.len() {
+            let index = (start + step) % self.all.len();
+            let Some(relay) = self.all.get(index) else { continue };
+            // Should the try be cut off in here, the next one begins elsewhere.
+            self.begin_with(index + 1, clock);
+            let is_last = step + 1 == self.all.len();
+            let failure = match relay.hand_over(envelope, mail, !is_last).await {
+                Ok(()) => {
+                    self.begin_with(index, clock);
+                    return Outcome::accepted();
+                }
+                Err(failure) => failure,
+            };
+            if !failure.elsewhere {
+                self.begin_with(index, clock);
+                return outcome(failure.why, failure.for_good);
             }
-            Err(error) => self.outcome(&error, error.is_permanent()),
+            for_good &= failure.for_good;
+            said.push((relay, failure.why));
+        }
+        match &said[..] {
+            [(_, why)] => outcome(why.clone(), for_good),
+            several => {
+                let each =
+                    several.iter().map(|(it, why)| format!("{}:{}: {why}", it.host, it.port));
+                outcome(each.collect::<Vec<_>>().join("; "), for_good)
+            }
         }
     }
 
-    fn outcome(&self, error: &Error, for_good: bool) -> Outcome {
+    fn start(&self, clock: &dyn Clock) -> usize {
+        let mut first = lock(&self.first);
+        if clock.now().mono >= first.1 {
+            first.0 = 0;
+        }
+        first.0
+    }
+
+    fn begin_with(&self, index: usize, clock: &dyn Clock) {
+        *lock(&self.first) = (index % self.all.len().max(1), clock.now().mono + Self::SPARED);
+    }
+}
+
+fn outcome(why: String, for_good: bool) -> Outcome {
+    if for_good { Outcome::Rejected { why } } else { Outcome::Retry { after: None, why } }
+}
+
+impl Relay {
+    /// Hands over one mail; with `hurry` a server that does not greet soon is given up.
+    async fn hand_over(&self, envelope: &Envelope, mail: &str, hurry: bool) -> Result<(), Failure> {
+        let connecting = self.connection();
+        let connected = if hurry {
+            match tokio::time::timeout(Relays::GREETING, connecting).await {
+                Ok(connected) => connected,
+                Err(_elapsed) => {
+                    let why = format!("no greeting within {:?}", Relays::GREETING);
+                    return Err(Failure { why, for_good: false, elsewhere: true });
+                }
+            }
+        } else {
+            connecting.await
+        };
+        let mut connection = connected.map_err(|error| self.failure(&error, true))?;
+        match hand_over(&mut connection, envelope, mail).await {
+            Ok(()) => {
+                self.kept.keep(connection);
+                Ok(())
+            }
+            Err(error) => {
+                /// It is about to close (RFC 5321, section 3.8).
+                const CLOSING: u16 = 421;
+                let code = error.status().map(u16::from);
+                Err(self.failure(&error, code.is_none_or(|code| code == CLOSING)))
+            }
+        }
+    }
+
+    fn failure(&self, error: &Error, elsewhere: bool) -> Failure {
         let words = tls_problem(error).unwrap_or_else(|| error.to_string());
-        let why = self.veil.clean(&words);
-        if for_good { Outcome::Rejected { why } } else { Outcome::Retry { after: None, why } }
+        Failure { why: self.veil.clean(&words), for_good: error.is_permanent(), elsewhere }
     }
 
     async fn connection(&self) -> Result<AsyncSmtpConnection, Error> {
@@ -208,8 +306,8 @@ impl Kept {
     }
 }
 
-fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -310,7 +310,8 @@ fn the_severity_breaks_a_tie_between_equals() {
 fn with_background(source: &str, format: Format) -> Rendered {
     let told = sample::Sample::of(What::Opened);
     let pages = sample::pages();
-    let background = Background { pages: pages.as_ref(), past: told.past.as_ref() };
+    let background =
+        Background { pages: pages.as_ref(), past: told.past.as_ref(), ..Default::default() };
     let letter = Letter { background, ..letter(What::Opened, &told.incidents) };
     super::Renderer::compile("test", source, format).unwrap().render(&letter)
 }

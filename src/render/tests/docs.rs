@@ -5,13 +5,15 @@ const BEGIN: &str = "<!-- The tables come from the comments in src/render; a tes
 const END: &str = "<!-- End of the tables. -->";
 
 /// Each struct that templates see: how they reach it, its name, and the file where it stands.
-const STRUCTS: [(&str, &str, &str); 7] = [
+const STRUCTS: [(&str, &str, &str); 9] = [
     ("", "Context", include_str!("../context.rs")),
     ("counts", "Counts", include_str!("../context.rs")),
     ("held", "HeldContext", include_str!("../context.rs")),
+    ("picture", "PictureContext", include_str!("../context.rs")),
     ("incident", "IncidentContext", include_str!("../incident.rs")),
     ("incident.previous", "PreviousContext", include_str!("../past.rs")),
     ("incident.links", "LinkContext", include_str!("../links.rs")),
+    ("incident.actions", "ActionContext", include_str!("../links.rs")),
     ("incident.timeline", "TimelineContext", include_str!("../incident.rs")),
 ];
 
@@ -41,6 +43,7 @@ fn tables() -> String {
             "" => "What a message has".to_owned(),
             "incident" => "`incident`, and each of `incidents`".to_owned(),
             "incident.links" => "each of `incident.links`".to_owned(),
+            "incident.actions" => "each of `incident.actions`".to_owned(),
             "incident.timeline" => "each of `incident.timeline` and `incident.tried`".to_owned(),
             way => format!("`{way}`"),
         };
@@ -71,7 +74,7 @@ fn what_a_template_is_given_has_the_names_of_the_structs() {
     for (name, value, source) in [
         ("Context", &json, STRUCTS[0].2),
         ("Counts", &json["counts"], STRUCTS[1].2),
-        ("IncidentContext", &json["incident"], STRUCTS[3].2),
+        ("IncidentContext", &json["incident"], STRUCTS[4].2),
     ] {
         let mut listed: Vec<String> = fields(name, source).into_iter().map(|it| it.0).collect();
         let mut given: Vec<String> = value.as_object().unwrap().keys().cloned().collect();

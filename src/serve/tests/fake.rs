@@ -1,7 +1,7 @@
 //! A daemon that only the tests know: plain data behind a real listener.
 
 use super::super::{
-    Api, ApiKey, Control, DaemonStatus, Keys, NoticeCount, OperateError, RunNowError, Scope,
+    Api, ApiKey, Control, DaemonStatus, Keys, Links, NoticeCount, OperateError, RunNowError, Scope,
     Settings, StoreView, serve,
 };
 use crate::clock::{Clock, Manual};
@@ -265,6 +265,8 @@ pub(super) struct Daemon {
     pub(super) store: Arc<FakeStore>,
     pub(super) control: Arc<FakeControl>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) links: Arc<Links>,
+    pub(super) clock: Arc<Manual>,
     pub(super) stop: CancellationToken,
     pub(super) task: JoinHandle<std::io::Result<()>>,
     client: reqwest::Client,
@@ -277,7 +279,8 @@ impl Daemon {
     }
 
     pub(super) async fn listen(address: &str) -> Self {
-        let clock = Manual::at(START);
+        let clock = Arc::new(Manual::at(START));
+        let links = Arc::new(Links::in_memory());
         clock.advance(Duration::from_secs(3600));
         let board = Arc::new(Board::default());
         let store = Arc::new(FakeStore::default());
@@ -299,15 +302,16 @@ impl Daemon {
             board: Arc::clone(&board),
             store: Arc::clone(&store) as Arc<dyn Store>,
             control: Arc::clone(&control) as Arc<dyn Control>,
-            clock: Arc::new(clock) as Arc<dyn Clock>,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             settings: Arc::clone(&settings),
+            links: Arc::clone(&links),
         };
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let task = tokio::spawn(serve(listener, api, stop.clone()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url, board, store, control, settings, stop, task, client }
+        Self { url, board, store, control, settings, links, clock, stop, task, client }
     }
 
     pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {

@@ -75,12 +75,15 @@ def check_email(payload):
     mail = email.message_from_bytes(payload.encode(), policy=email.policy.default)
     found = list(mail.walk())
     assert not any(part.defects for part in found), [part.defects for part in found]
-    assert [part.get_content_type() for part in found] == [
-        "multipart/alternative",
-        "text/plain",
-        "text/html",
-    ]
-    text, html = (part.get_content() for part in found[1:])
+    kinds = [part.get_content_type() for part in found]
+    with_picture = "image/png" in kinds
+    related = ["multipart/related"] if with_picture else []
+    picture = ["image/png"] if with_picture else []
+    assert kinds == ["multipart/alternative", "text/plain", *related, "text/html", *picture], kinds
+    text, html = (mail.get_body([kind]).get_content() for kind in ("plain", "html"))
+    if with_picture:
+        name = found[-1]["Content-ID"].strip("<>")
+        assert f'src="cid:{name}"' in html and found[-1].get_content().startswith(b"\x89PNG")
     assert text.strip() and "<div" in html and "<script" not in html.lower()
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["X-Auto-Response-Suppress"] == "All"

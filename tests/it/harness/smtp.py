@@ -57,6 +57,11 @@ class Handler:
                 "headers": {name: str(value) for name, value in parsed.items()},
                 "text": str(parsed.get("Subject", "")) + "\n" + plain,
                 "html": html,
+                "pictures": [
+                    [part["Content-ID"], part.get_content_type(), len(part.get_content())]
+                    for part in parsed.walk()
+                    if part.get_content_maintype() == "image"
+                ],
                 "tls": MODE == "implicit" or session.ssl is not None,
                 "login": session.auth_data is not None,
             }

@@ -94,10 +94,8 @@ impl Wire {
             }
             Place::Tcp(target) => {
                 let dialled = dial::dial(clock, target, login.tls.as_ref()).await;
-                let dialled = dialled.map_err(|error| Trouble::Dial {
-                    what: error.what,
-                    chain: error.chain,
-                })?;
+                let dialled = dialled
+                    .map_err(|error| Trouble::Dial { what: error.what, chain: error.chain })?;
                 let stream: Box<Stream> = Box::new(dialled.stream);
                 Self::new(stream, place, dialled.chain)
             }

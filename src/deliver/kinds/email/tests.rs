@@ -1,10 +1,15 @@
+mod servers;
+
 use super::KIND;
+use crate::config::{Interpolator, Problems, Section, SourceFile};
 use crate::deliver::support::testing::{channel, hostile_messages, messages, net, read};
 use crate::deliver::{Channel, Net, Outcome};
-use crate::model::{Message, What};
+use crate::model::{Message, Picture, What};
+use crate::render::PICTURE_ID;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::PrivatePkcs8KeyDer;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -21,7 +26,15 @@ struct Server {
 
 impl Server {
     async fn start(upon: &'static str, reply: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), upon, reply)
+    }
+
+    /// One that takes everything, on this port.
+    async fn start_on(port: u16) -> Self {
+        Self::on(TcpListener::bind(("127.0.0.1", port)).await.unwrap(), "", "")
+    }
+
+    fn on(listener: TcpListener, upon: &'static str, reply: &'static str) -> Self {
         let port = listener.local_addr().unwrap().port();
         let log = Arc::<Mutex<Vec<String>>>::default();
         let server = Self { port, log: Arc::clone(&log) };
@@ -343,6 +356,9 @@ fn problems_say_what_to_do() {
         format!("host = \"m.example\"\ntls = \"none\"\nusername = \"u\"\npassword = \"p\"\n{rest}"),
         format!("host = \"mail.example\"\nca_file = \"/nowhere/ca.pem\"\n{rest}"),
         "host = \"mail.example\"\nfrom = \"${FROM}\"\nto = []".to_owned(),
+        format!(
+            "host = \"m.example\"\nfallback_hosts = [\"n.example:25\", \"a b\", \"c:x\"]\n{rest}"
+        ),
     ]
     .map(|text| read(&KIND, &text).1);
     insta::assert_snapshot!(problems.join("\n"), @r"
@@ -356,10 +372,53 @@ fn problems_say_what_to_do() {
     daemon.toml:4:12: warning: password: is sent in the open, since `tls` is none
     daemon.toml:2:11: ca_file: /nowhere/ca.pem: No such file or directory (os error 2)
     daemon.toml:3:6: to: names nobody
+    daemon.toml:2:35: fallback_hosts: `a b` is not a mail server (such as mail2.example.org, mail2.example.org:587 or [2001:db8::1]:25)
+    daemon.toml:2:42: fallback_hosts: `c:x` is not a mail server (such as mail2.example.org, mail2.example.org:587 or [2001:db8::1]:25)
     ");
 }
 
 #[test]
 fn the_password_does_not_show() {
     assert!(!format!("{:?}", email(25)).contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_picture_stands_within_the_html_that_shows_it() {
+    let server = Server::start("", "").await;
+    let email = email(server.port);
+    assert!(email.shows_pictures());
+    let mut message = to("ops@example.org", &messages(&KIND)[0]);
+    let png: &[u8] = b"\x89PNG";
+    message.picture = Some(Picture { png: png.into(), alt: "The last hour".to_owned() });
+    assert!(email.send(&net(), &message).await.is_accepted());
+    assert!(!server.log().concat().contains("image/png"), "nothing shows it");
+    message.html = format!("<img src=\"cid:{PICTURE_ID}\" alt=\"The last hour\">");
+    assert!(email.send(&net(), &message).await.is_accepted());
+    let log = server.log();
+    for line in [
+        "Content-Type: multipart/alternative;",
+        "Content-Type: multipart/related;",
+        "Content-Type: image/png",
+        "Content-ID: <last-hour@watchbell>",
+        "iVBORw==",
+    ] {
+        assert!(log.iter().any(|said| said == line), "{line}: {log:#?}");
+    }
+}
+
+#[test]
+fn two_channels_to_one_address_have_threads_of_their_own() {
+    let message = to("ops@example.org", &messages(&KIND)[0]);
+    let id = |name: &str| {
+        let text = "host = \"m.example\"\nfrom = \"a@example.org\"\nto = [\"ops@example.org\"]";
+        let (file, base) = (SourceFile::in_memory("daemon.toml", text), Path::new("."));
+        let mut problems = Problems::default();
+        let mut section = Section::root(&file, base, &Interpolator::new(base), &mut problems);
+        section.set_owner(name);
+        let email = (KIND.parse)(&mut section).unwrap();
+        let body = email.preview(&message).unwrap().body;
+        body.lines().find(|line| line.starts_with("Message-ID")).unwrap().to_owned()
+    };
+    assert_eq!(id("day-mail"), id("day-mail"));
+    assert_ne!(id("day-mail"), id("night-mail"));
 }
