@@ -94,6 +94,7 @@ mod tests {
             ["string", "integer", "boolean", "duration", "table", "list", "secret"];
         for kind in ALL {
             assert_told("kind", kind.name, kind.summary);
+            assert_told(kind.name, "well", kind.well);
             for option in kind.options {
                 assert_told(kind.name, option.name, option.summary);
                 assert!(TYPES.contains(&option.ty), "{}.{}: {}", kind.name, option.name, option.ty);

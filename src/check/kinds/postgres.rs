@@ -76,6 +76,7 @@ degraded_if = ["replication_lag_seconds > 30.0"]
 url = "postgres://watchbell:secret@db.example/orders?sslmode=require"
 query = "select 1"
 "#,
+    well: "a session, and every query without an error",
     parse,
 };
 

@@ -124,6 +124,7 @@ degraded_if = ["connected_replicas < 1", "int(value) > 1000"]
 url = "redis://:secret@cache.example:6379/0"
 command = ["LLEN", "jobs"]
 "#,
+    well: "an answer to PING and to the command, and a cluster whose state is ok",
     parse,
 };
 

@@ -75,6 +75,7 @@ chain = "evm"
 reference = ["https://other.example/rpc"]
 headers = { Authorization = "Bearer secret" }
 "#,
+    well: "answers without an error; a Solana node must call itself healthy",
     parse,
 };
 

@@ -93,6 +93,7 @@ for = "2m"
 disks = ["/"]
 process = "systemd"
 "#,
+    well: "everything that the table names is there: disks, processes, units",
     parse,
 };
 

@@ -71,6 +71,7 @@ degraded_if = ["pong_ms > 250.0"]
 url = "wss://stream.example.org/v1"
 send = '{"type": "hello"}'
 "#,
+    well: "the handshake, and a message after `send`, where it is set",
     parse,
 };
 
