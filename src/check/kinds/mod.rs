@@ -2,6 +2,7 @@
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod postgres;
 mod redis;
@@ -18,6 +19,7 @@ pub const ALL: &[&Kind] = &[
     &postgres::KIND,
     &redis::KIND,
     &rpc::KIND,
+    &grpc::KIND,
     &websocket::KIND,
     &tcp::KIND,
     &dns::KIND,
