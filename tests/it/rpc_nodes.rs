@@ -101,7 +101,10 @@ async fn an_evm_node_is_watched_over_http_and_websocket() {
     node.service.stop();
     assert_eq!(says(&daemon, "node", "refused").await, "down");
     assert_eq!(says(&daemon, "socket", "refused").await, "down");
+    // A new chain, which has to catch up.
     node.start_again().await;
+    assert_eq!(says(&daemon, "node", "blocks_behind > 50 holds").await, "degraded");
+    node.ask("hardhat_mine", &json!(["0x100"])).await.expect("blocks");
     daemon.wait_for_status("node", "up").await;
 }
 

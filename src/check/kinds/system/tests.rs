@@ -15,7 +15,16 @@ fn disk(facts: &Facts, path: &str, what: &str) -> f64 {
 fn problems_of_the_table_are_all_told() {
     let text = "units = ['nginx']\n[[processes]]\nregex = '('\n[[processes]]\nname = 'a'\n\
                 pid_file = '/b'\n[[processes]]\ncgroup = '/'";
-    insta::assert_snapshot!(problems(&KIND, text), @"");
+    let told = problems(&KIND, text);
+    for problem in [
+        "units: `nginx` is not the whole name of a unit (such as nginx.service)",
+        "regex: ",
+        "pid_file: there is `name` already",
+        "cgroup: must be a control group, such as system.slice/nginx.service",
+    ] {
+        assert!(told.contains(problem), "no `{problem}` in {told}");
+    }
+    assert_eq!(told.lines().count(), 4, "{told}");
     insta::assert_snapshot!(problems(&KIND, "disks = ['data']\nprocess = 'a/b'"), @"
     a.toml:1:9: disks: `data` is not an absolute path
     a.toml:2:11: process: must be the name of a process, without a path
