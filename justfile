@@ -22,6 +22,10 @@ test *WORDS:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+# Writes the reference pages of the kinds anew; a test tells when they are stale.
+kinds:
+    cargo run --locked --quiet -- kinds --markdown docs/kinds
+
 # Licences, sources and unwanted crates, where cargo-deny is installed.
 deny:
     @if command -v cargo-deny >/dev/null; then \

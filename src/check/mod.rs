@@ -58,6 +58,8 @@ pub struct Kind {
     pub facts: &'static [FactSpec],
     /// A whole `[[check]]` table that validates as it stands.
     pub example: &'static str,
+    /// What it takes to be up where a check has no `expect`, in one line.
+    pub well: &'static str,
     /// Reads its table. `None` means that the section holds at least one problem.
     pub parse: fn(&mut Section<'_>) -> Option<Box<dyn Check>>,
 }

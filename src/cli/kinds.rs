@@ -1,10 +1,15 @@
+mod page;
+
 use super::{Exit, output, unknown};
 use crate::check::{Kind, kinds as checks};
 use crate::deliver::presets::{self, Shipped};
 use crate::deliver::{ChannelKind, kinds as channels};
 use crate::model::{FactSpec, OptionDoc};
 use clap::Args;
+use comfy_table::{Cell, Color};
+use owo_colors::OwoColorize;
 use serde_json::{Value as Json, json};
+use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub struct KindsArgs {
@@ -14,9 +19,15 @@ pub struct KindsArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print the reference page of a kind of check, or write those of all into FOLDER
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, conflicts_with = "json")]
+    markdown: Option<Option<PathBuf>>,
 }
 
 pub fn run(args: &KindsArgs) -> anyhow::Result<Exit> {
+    if let Some(folder) = &args.markdown {
+        return markdown(args.name.as_deref(), folder.as_ref());
+    }
     let Some(name) = &args.name else {
         return list(args.json);
     };
@@ -49,6 +60,27 @@ pub fn run(args: &KindsArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
+fn markdown(name: Option<&str>, folder: Option<&PathBuf>) -> anyhow::Result<Exit> {
+    let known = || checks::ALL.iter().map(|kind| kind.name);
+    match (name, folder) {
+        (None, Some(folder)) => page::write(folder)?,
+        (None, None) => output::line(page::index().trim_end()),
+        (Some(_), Some(_)) => anyhow::bail!("pages are written all together: leave NAME out"),
+        (Some(name), None) => match checks::find(name) {
+            Some(kind) => output::line(page::page(kind).trim_end()),
+            None => {
+                return Err(unknown(
+                    "kind of check",
+                    name,
+                    known(),
+                    "`watchbell kinds` lists them",
+                ));
+            }
+        },
+    }
+    Ok(Exit::Fine)
+}
+
 fn list(as_json: bool) -> anyhow::Result<Exit> {
     if as_json {
         output::json(&json!({
@@ -62,13 +94,13 @@ fn list(as_json: bool) -> anyhow::Result<Exit> {
     }
     let mut table = output::table(&["CHECK", "WHAT IT WATCHES"]);
     for kind in checks::ALL {
-        table.add_row([kind.name, kind.summary]);
+        table.add_row([named(kind.name), kind.summary.into()]);
     }
     output::print(&table);
     output::line("");
     let mut table = output::table(&["CHANNEL", "WHERE IT DELIVERS"]);
     for kind in channels::ALL {
-        table.add_row([kind.name, kind.summary]);
+        table.add_row([named(kind.name), kind.summary.into()]);
     }
     output::print(&table);
     output::line("\n`watchbell kinds NAME` shows options, facts and an example.");
@@ -76,28 +108,32 @@ fn list(as_json: bool) -> anyhow::Result<Exit> {
 }
 
 fn show_check(kind: &Kind) {
-    output::line(&format!("{}: {}\n", kind.name, kind.summary));
+    title(kind.name, kind.summary);
     show_options(&format!("[check.{}]", kind.name), kind.options);
-    output::line("\nFacts for conditions");
+    heading("\nFacts for conditions");
     let mut table = output::table(&["FACT", "TYPE", "UNIT", "WHAT IT SAYS"]);
     for fact in kind.all_facts() {
-        table.add_row([fact.name, fact.ty.cel_name(), fact.unit, fact.summary]);
+        let FactSpec { name, ty, unit, summary, .. } = fact;
+        table.add_row([named(name), ty.cel_name().into(), (*unit).into(), (*summary).into()]);
     }
     output::print(&table);
-    output::line(&format!("\nExample\n\n{}", kind.example.trim()));
+    heading("\nWithout `expect`");
+    output::line(&format!("Up is: {}.", kind.well));
+    example(kind.example);
 }
 
 fn show_channel(kind: &ChannelKind) -> anyhow::Result<()> {
-    output::line(&format!("{}: {}\n", kind.name, kind.summary));
+    title(kind.name, kind.summary);
     show_options(&format!("[channel.{}]", kind.name), kind.options);
-    output::line(&format!("\nExample\n\n{}", kind.example.trim()));
+    example(kind.example);
     if kind.name == "webhook" {
-        output::line("\nPresets");
+        heading("\nPresets");
         let mut table = output::table(&["PRESET", "WHERE IT DELIVERS", "OPTIONS"]);
         for shipped in presets::ALL {
             let head = shipped.read()?.head;
             let options: Vec<&str> = head.options.iter().map(|option| &*option.name).collect();
-            table.add_row([shipped.name, &head.summary, &options.join(", ")]);
+            let options = options.join(", ");
+            table.add_row([named(shipped.name), head.summary.into(), options.into()]);
         }
         output::print(&table);
         output::line("\n`watchbell kinds PRESET` shows its options and an example.");
@@ -111,25 +147,73 @@ fn show_preset(shipped: &Shipped, as_json: bool) -> anyhow::Result<Exit> {
     }
     let preset = shipped.read()?;
     let name = shipped.name;
-    output::line(&format!("{name}: {}\n", preset.head.summary));
-    output::line(&format!("Options of [channel.webhook] with preset = \"{name}\""));
+    title(name, &preset.head.summary);
+    heading(&format!("Options of [channel.webhook] with preset = \"{name}\""));
     let mut table = output::table(&["OPTION", "TYPE", "DEFAULT", "WHAT IT DOES"]);
     for option in &preset.head.options {
         let default = option.shown_default();
-        table.add_row([&option.name, option.ty.as_str(), &default, &option.summary]);
+        let (ty, summary) = (option.ty.as_str(), &option.summary);
+        table.add_row([named(&option.name), ty.into(), default.into(), summary.into()]);
     }
     output::print(&table);
-    output::line(&format!("\nExample\n\n{}", shipped.example(&preset).trim()));
+    example(&shipped.example(&preset));
     Ok(Exit::Fine)
 }
 
 fn show_options(title: &str, options: &[OptionDoc]) {
-    output::line(&format!("Options of {title}"));
+    heading(&format!("Options of {title}"));
     let mut table = output::table(&["OPTION", "TYPE", "DEFAULT", "WHAT IT DOES"]);
     for option in options {
-        table.add_row([option.name, option.ty, option.default, option.summary]);
+        let OptionDoc { name, ty, default, summary } = *option;
+        table.add_row([named(name), ty.into(), default.into(), summary.into()]);
     }
     output::print(&table);
+}
+
+/// The name of an option or a fact, in its colour.
+fn named(name: &str) -> Cell {
+    let cell = Cell::new(name);
+    if output::colours() { cell.fg(Color::Cyan) } else { cell }
+}
+
+fn title(name: &str, summary: &str) {
+    if output::colours() {
+        output::line(&format!("{}: {summary}\n", name.cyan().bold()));
+    } else {
+        output::line(&format!("{name}: {summary}\n"));
+    }
+}
+
+fn heading(text: &str) {
+    if output::colours() {
+        output::line(&text.bold().to_string());
+    } else {
+        output::line(text);
+    }
+}
+
+/// Prints an example so that it can be copied as it stands.
+fn example(toml: &str) {
+    heading("\nExample");
+    output::line("");
+    for line in toml.trim().lines() {
+        output::line(&if output::colours() { coloured(line) } else { line.to_owned() });
+    }
+}
+
+/// A line of TOML in colours: tables, comments, and keys.
+fn coloured(line: &str) -> String {
+    let start = line.trim_start();
+    if start.starts_with('[') {
+        return line.yellow().to_string();
+    }
+    if start.starts_with('#') {
+        return line.dimmed().to_string();
+    }
+    match line.split_once(" = ") {
+        Some((key, value)) => format!("{} = {value}", key.cyan()),
+        None => line.to_owned(),
+    }
 }
 
 fn check_json(kind: &Kind) -> Json {
@@ -138,6 +222,7 @@ fn check_json(kind: &Kind) -> Json {
         "summary": kind.summary,
         "options": options_json(kind.options),
         "facts": kind.all_facts().map(fact_json).collect::<Vec<_>>(),
+        "well": kind.well,
         "example": kind.example,
     })
 }

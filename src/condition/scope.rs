@@ -38,6 +38,11 @@ pub trait Scope: Send + Sync {
     fn call(&self, _index: usize) -> Option<f64> {
         None
     }
+
+    /// Why the variable called `name` has no value here, where that is known.
+    fn why_absent(&self, _name: &str) -> Option<&str> {
+        None
+    }
 }
 
 /// The value of a variable, borrowed from where it lives.
@@ -166,7 +171,7 @@ impl<'a> Resolver<'a> {
         };
         // What was not found decides over what has no data: it is the worse news.
         if let Some(name) = self.absent(&error) {
-            return Outcome::Broken(not_found(name));
+            return Outcome::Broken(self.not_found(name));
         }
         match &error {
             ExecutionError::UndeclaredReference(name) if ***name == *STEP => {
@@ -190,7 +195,7 @@ impl<'a> Resolver<'a> {
             Err(ExecutionError::UndeclaredReference(name)) if name.starts_with("@w") => {
                 Some(format!("{text} has no data yet"))
             }
-            Err(ExecutionError::UndeclaredReference(name)) => Some(not_found(&name)),
+            Err(ExecutionError::UndeclaredReference(name)) => Some(self.not_found(&name)),
             Err(
                 ExecutionError::NoSuchKey(_)
                 | ExecutionError::NoSuchOverload(_)
@@ -218,6 +223,13 @@ impl<'a> Resolver<'a> {
             .find_map(|(slot, value)| absent(value).then_some(slot.name.as_str()))
     }
 
+    fn not_found(&self, name: &str) -> String {
+        match self.scope.why_absent(name) {
+            Some(why) => format!("`{name}` was not found by this run ({why})"),
+            None => format!("`{name}` was not found by this run"),
+        }
+    }
+
     /// The path that the evaluation asked for in vain.
     fn missing_path(&self) -> Option<&'a str> {
         let slots = self.condition.slots.iter().zip(&self.values);
@@ -236,10 +248,6 @@ impl<'a> Resolver<'a> {
             }
         }
     }
-}
-
-fn not_found(name: &str) -> String {
-    format!("`{name}` was not found by this run")
 }
 
 impl VariableResolver for Resolver<'_> {

@@ -108,6 +108,16 @@ fn unknown_neither_confirms_nor_resolves() {
 }
 
 #[test]
+fn a_processor_above_80_percent_for_10_minutes_opens_after_ten_minutes_and_not_before() {
+    // `degraded_if = ["cpu_percent > 80.0"]` with `for = "10m"`.
+    let busy = policy(1, 1, 600);
+    check(&busy, &"g".repeat(61), &format!("{}O", ".".repeat(60)));
+    // One run of rest, and the ten minutes begin anew.
+    let rested = format!("{}u{}", "g".repeat(60), "g".repeat(61));
+    check(&busy, &rested, &format!("{}O", ".".repeat(121)));
+}
+
+#[test]
 fn worsening_and_improving_need_as_many_verdicts() {
     check(&policy(2, 2, 0), "ggddgg", ".O.W.I");
     check(&policy(2, 2, 0), "ggdgd", ".O...");

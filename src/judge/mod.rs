@@ -9,7 +9,7 @@ mod windows;
 pub use windows::{PastRun, Windows};
 
 use crate::condition::{Condition, ConditionProblem, Outcome, Scope, Seen, Variable, shorten};
-use crate::model::{FactSpec, Moment, Observation, Status, Verdict};
+use crate::model::{Fact, FactSpec, Moment, Observation, Status, Verdict};
 use calls::{Calls, WindowCall};
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ const RATE: &str = "error_rate";
 /// The series that it looks at; no fact can have this name.
 const RATE_SERIES: &str = "error_rate()";
 
+/// The fact under which a kind says why others are absent: a map of reasons by fact.
+const ABSENT: &str = "absent";
+
 /// How much of a condition's source a reason quotes, in characters.
 const QUOTED: usize = 200;
 
@@ -29,6 +32,8 @@ const QUOTED: usize = 200;
 /// # What a verdict means
 /// - An observation with an error is down, for that error; unless a condition of `expect` uses
 ///   `error`, in which case the conditions decide alone.
+/// - An observation that cannot tell (the server limits our rate) is unknown, for that reason;
+///   unless a condition of `expect` uses `error` or the fact that says so.
 /// - With `expect` the check is down unless all of it holds; without, the kind's own sense decides.
 /// - Where that says up, the check is degraded if a condition of `degraded_if` holds.
 /// - A condition that cannot be evaluated, say for a fact that the run did not find, counts as
@@ -143,16 +148,26 @@ impl Judge {
         now: Moment,
     ) -> Verdict {
         windows.observe(observation, now);
+        let error = observation.error.as_deref();
+        let decided_here = |fact: &str| {
+            self.mentions_error || self.expect.iter().any(|it| it.condition.references(fact))
+        };
+        if let (Some(fact), Some(why)) = (observation.undecided, error)
+            && !decided_here(fact)
+        {
+            windows.judged(Status::Unknown, now);
+            return Verdict { status: Status::Unknown, reasons: vec![why.to_owned()] };
+        }
         let (plain, by_rate): (Vec<&Rule>, Vec<&Rule>) =
             self.expect.iter().partition(|rule| !rule.uses_rate);
-        let error = observation.error.as_deref();
+        let decides = self.mentions_error || observation.undecided.is_some();
         let mut verdict = match error {
-            Some(error) if !self.mentions_error || plain.is_empty() => Verdict::down(error),
+            Some(error) if !decides || plain.is_empty() => Verdict::down(error),
             _ if plain.is_empty() => sense(),
             _ => expected(&plain, windows, observation, now),
         };
         windows.judged(verdict.status, now);
-        if !by_rate.is_empty() && (error.is_none() || self.mentions_error) {
+        if !by_rate.is_empty() && (error.is_none() || decides) {
             // The share of errors decides together with the other conditions, not with what stood
             // in for them.
             let later = expected(&by_rate, windows, observation, now);
@@ -269,6 +284,13 @@ impl Scope for Sight<'_> {
             "latency_ms" => Some(Seen::Double(observation.latency.as_secs_f64() * 1000.0)),
             "error" => Some(Seen::Text(observation.error.as_deref().unwrap_or_default())),
             _ => observation.facts.get(name).map(Seen::from),
+        }
+    }
+
+    fn why_absent(&self, name: &str) -> Option<&str> {
+        match self.observation.facts.get(ABSENT)? {
+            Fact::Json(reasons) => reasons.get(name)?.as_str(),
+            _ => None,
         }
     }
 

@@ -4,6 +4,8 @@ use crate::model::{FactSpec, FactType, Facts, Moment, Observation, Status, Times
 use serde_json::json;
 use std::time::Duration;
 
+mod recipes;
+
 const FACTS: &[FactSpec] = &[
     FactSpec::kept("status", FactType::Int, "", "the status"),
     FactSpec::passing("body", FactType::Any, "the body"),

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// How many samples a series holds: one a second for a day. Past that the oldest leave early.
 const MOST_SAMPLES: usize = 86_400;
 
+/// What one sample takes.
+#[cfg(test)]
+pub(super) const SAMPLE_BYTES: usize = std::mem::size_of::<Sample>();
+
 /// What is kept for the windows of one check: only the facts that its conditions look back on,
 /// and only as far as the longest window goes.
 ///
@@ -103,6 +107,12 @@ impl Windows {
             series.samples.make_contiguous().sort_by_key(|sample| sample.at);
             series.trim(now);
         }
+    }
+
+    /// The memory that the samples hold, room for more included.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.series.iter().map(|series| series.samples.capacity() * SAMPLE_BYTES).sum()
     }
 
     #[cfg(test)]

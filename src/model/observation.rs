@@ -9,6 +9,9 @@ pub struct Observation {
     pub facts: Facts,
     /// Why the target could not be observed: refused, timed out, not understood.
     pub error: Option<String>,
+    /// The fact that says that the error tells nothing of the target: the server answers, but
+    /// limits how often it may be asked. Such a run is unknown and not down.
+    pub undecided: Option<&'static str>,
     /// How long the run took.
     pub latency: Duration,
 }
@@ -16,12 +19,17 @@ pub struct Observation {
 impl Observation {
     /// An observation that met `error`, together with what was found before.
     pub fn failed(facts: Facts, error: impl Into<String>) -> Self {
-        Self { facts, error: Some(error.into()), latency: Duration::ZERO }
+        Self { facts, error: Some(error.into()), ..Self::default() }
+    }
+
+    /// An observation that cannot tell how the target is, as the fact `because` says as well.
+    pub fn undecided(facts: Facts, because: &'static str, error: impl Into<String>) -> Self {
+        Self { undecided: Some(because), ..Self::failed(facts, error) }
     }
 
     /// An observation without an error. The runner fills in the latency.
     pub fn found(facts: Facts) -> Self {
-        Self { facts, error: None, latency: Duration::ZERO }
+        Self { facts, ..Self::default() }
     }
 }
 

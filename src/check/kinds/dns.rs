@@ -115,6 +115,7 @@ record = "A"
 server = "192.0.2.53"
 expect_values = ["192.0.2.10", "192.0.2.11"]
 "#,
+    well: "the name resolves, and to `expect_values` where they are set",
     parse,
 };
 

@@ -95,6 +95,7 @@ degraded_if = ["perf['load1'].value > 4.0"]
 [check.exec]
 command = ["/usr/lib/nagios/plugins/check_load", "-w", "8,6,4", "-c", "16,12,8"]
 "#,
+    well: "the exit status is 0; 1 is degraded, 2 is down, anything else unknown",
     parse,
 };
 

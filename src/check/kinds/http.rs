@@ -179,6 +179,7 @@ degraded_if = ["latency > duration('800ms')", "cert_chain_days_left < 14"]
 url = "https://www.example.org/"
 headers = { Accept = "text/html" }
 "#,
+    well: "an answer with a status below 400",
     parse,
 };
 

@@ -2,6 +2,7 @@
 
 mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod postgres;
 mod redis;
@@ -18,6 +19,7 @@ pub const ALL: &[&Kind] = &[
     &postgres::KIND,
     &redis::KIND,
     &rpc::KIND,
+    &grpc::KIND,
     &websocket::KIND,
     &tcp::KIND,
     &dns::KIND,
@@ -94,6 +96,7 @@ mod tests {
             ["string", "integer", "boolean", "duration", "table", "list", "secret"];
         for kind in ALL {
             assert_told("kind", kind.name, kind.summary);
+            assert_told(kind.name, "well", kind.well);
             for option in kind.options {
                 assert_told(kind.name, option.name, option.summary);
                 assert!(TYPES.contains(&option.ty), "{}.{}: {}", kind.name, option.name, option.ty);

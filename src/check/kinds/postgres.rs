@@ -90,6 +90,7 @@ url = "postgres://watchbell:secret@db.example/orders?sslmode=require"
 [check.postgres.queries]
 backlog = "select 17"          # such as: select count(*) from jobs where done_at is null
 "#,
+    well: "a session, and every query without an error",
     parse,
 };
 

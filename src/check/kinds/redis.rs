@@ -99,6 +99,7 @@ degraded_if = [
 url = "redis://127.0.0.1:7000"         # any node; with a login: redis://user:password@host:port
 cluster = true                         # the others are found by themselves
 "#,
+    well: "an answer to PING and to the command, and a cluster whose state is ok",
     parse,
 };
 

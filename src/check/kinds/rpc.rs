@@ -1,21 +1,25 @@
-//! JSON-RPC 2.0 over HTTP: one call of the user's choice, or what the nodes of a chain say of
+//! JSON-RPC 2.0 over HTTP: calls of the user's choice, or what the nodes of a chain say of
 //! themselves.
 
+mod answers;
 mod endpoint;
+mod evm;
+mod solana;
 #[cfg(test)]
 mod tests;
 
-use crate::check::support::value::{excerpt, fact_of};
+use crate::check::support::absent::ABSENT;
+use crate::check::support::value::fact_of;
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
 use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
+use answers::Finding;
 use async_trait::async_trait;
-use endpoint::{CallError, Endpoint};
-use futures_util::future::join_all;
+use endpoint::{Ask, Endpoint};
+use evm::Evm;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use url::Url;
 
 /// Watches a server that speaks JSON-RPC.
@@ -25,7 +29,12 @@ pub const KIND: Kind = Kind {
     options: &[
         OptionDoc::new("url", "secret", "required", "where it is; messages show only its host"),
         OptionDoc::new("chain", "string", "", "`evm` or `solana`: also find the facts of a node"),
-        OptionDoc::new("method", "string", "", "what to call; required without `chain`"),
+        OptionDoc::new(
+            "method",
+            "string",
+            "",
+            "what to call; required without `chain` and `batch`",
+        ),
         OptionDoc::new("params", "list", "[]", "its parameters: a list, or a table of names"),
         OptionDoc::new(
             "reference",
@@ -35,9 +44,48 @@ pub const KIND: Kind = Kind {
              go there, and each has half of the timeout",
         ),
         OptionDoc::new("headers", "table", "", "headers of each request, such as a key"),
+        OptionDoc::new(
+            "batch",
+            "list",
+            "",
+            "without `chain`: several calls, each a [[check.rpc.batch]] with `method` and \
+             `params`, at most 100; sent as one batch where the server takes that",
+        ),
+        OptionDoc::new(
+            "chain_id",
+            "integer",
+            "",
+            "evm: the chain that it must serve, such as 1; on another it is down",
+        ),
+        OptionDoc::new(
+            "archive",
+            "boolean",
+            "false",
+            "evm: also ask for a balance at block 1, which only an archive node has; or the \
+             number of another old block",
+        ),
+        OptionDoc::new(
+            "call",
+            "table",
+            "",
+            "evm: a contract to ask for a number (eth_call): `to`, `data`, `decimals` (default \
+             0), `signed` (default false)",
+        ),
     ],
     facts: &[
         FactSpec::passing("result", FactType::Any, "what `method` answered"),
+        FactSpec::passing(
+            "results",
+            FactType::Any,
+            "what each call of `batch` answered, as a list",
+        ),
+        FactSpec::kept(
+            "rate_limited",
+            FactType::Bool,
+            "",
+            "whether the server answered that it is asked too often; the check is unknown then, \
+             and pages nobody, unless `expect` uses this fact or `error`",
+        ),
         FactSpec::kept("block_number", FactType::Int, "", "evm: the latest block"),
         FactSpec::kept("block_age_seconds", FactType::Double, "s", "evm: the age of that block"),
         FactSpec::kept(
@@ -54,6 +102,29 @@ pub const KIND: Kind = Kind {
             "",
             "evm: its peers; absent where the node does not tell",
         ),
+        FactSpec::kept("gas_price_gwei", FactType::Double, "gwei", "evm: the price of gas"),
+        FactSpec::kept("finalized_block", FactType::Int, "", "evm: the latest final block"),
+        FactSpec::kept(
+            "finality_lag_blocks",
+            FactType::Int,
+            "",
+            "evm: how far the latest final block is behind the latest",
+        ),
+        FactSpec::kept(
+            "archive",
+            FactType::Bool,
+            "",
+            "evm, with `archive`: whether the node has the state of the old block",
+        ),
+        FactSpec::kept("call_value", FactType::Double, "", "evm: the number that `call` gave"),
+        FactSpec::kept("version", FactType::Text, "", "evm, solana: the software of the node"),
+        FactSpec::kept(
+            "references",
+            FactType::Map,
+            "",
+            "by server: the height that each reference gave, or why it gave none",
+        ),
+        FactSpec::kept("references_failed", FactType::Int, "", "references that gave no height"),
         FactSpec::kept("slot", FactType::Int, "", "solana: the latest confirmed slot"),
         FactSpec::kept("health", FactType::Text, "", "solana: ok, behind, or the node's own words"),
         FactSpec::kept(
@@ -63,37 +134,51 @@ pub const KIND: Kind = Kind {
             "solana: how far it is behind the best reference; without one, what the node says of \
              itself, 0 if it calls itself healthy",
         ),
+        FactSpec::kept("block_height", FactType::Int, "", "solana: blocks below the slot"),
+        FactSpec::kept(
+            "transaction_count",
+            FactType::Int,
+            "",
+            "solana: transactions since the chain began",
+        ),
+        FactSpec::kept("epoch", FactType::Int, "", "solana: the present epoch"),
+        ABSENT,
     ],
     example: r#"[[check]]
 name = "eth-node"
 every = "15s"
-expect = ["chain_id == 1", "!syncing", "block_age_seconds < 60.0"]
-degraded_if = ["blocks_behind > 3"]
+expect = ["!syncing", "block_age_seconds < 60.0"]
+degraded_if = ["blocks_behind > 3", "finality_lag_blocks > 100"]
 [check.rpc]
 url = "https://node.example/v1/key"
 chain = "evm"
+chain_id = 1
 reference = ["https://other.example/rpc"]
 headers = { Authorization = "Bearer secret" }
 "#,
+    well: "answers without an error, from the chain of `chain_id` where that is set; a Solana node must call itself healthy. Where the server limits our rate the check is unknown",
     parse,
 };
+
+/// The fact that says that nothing is known of the server.
+const RATE_LIMITED: &str = "rate_limited";
 
 /// How many references are asked in each run.
 const MOST_REFERENCES: usize = 10;
 
+/// How many calls one batch has.
+const MOST_CALLS: usize = 100;
+
 /// How much of a node's own words goes into a fact.
 const MOST_WORDS: usize = 200;
-
-/// The error code of a Solana node that is not healthy.
-///
-/// See <https://solana.com/docs/rpc/http/gethealth>.
-const UNHEALTHY: i64 = -32005;
 
 #[derive(Debug)]
 struct Rpc {
     endpoint: Endpoint,
     chain: Option<Chain>,
-    call: Option<Call>,
+    call: Option<Ask>,
+    batch: Vec<Ask>,
+    evm: Evm,
     references: Vec<Endpoint>,
 }
 
@@ -103,10 +188,11 @@ enum Chain {
     Solana,
 }
 
-#[derive(Debug)]
-struct Call {
-    method: String,
-    params: Json,
+impl Chain {
+    /// The code by which a node says that it is not well.
+    fn unhealthy(self) -> Option<i64> {
+        (self == Self::Solana).then_some(solana::UNHEALTHY)
+    }
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
@@ -124,16 +210,16 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         _ => Err(format!("`{word}` is not known (evm, solana, or no `chain` for any other)")),
     });
     let params_place = section.place_of("params");
-    let method_is_there = section.has("method");
-    let method = section.built("method", |name: String| {
-        if name.trim().is_empty() { Err("is empty".to_owned()) } else { Ok(name) }
-    });
-    let params = section.built("params", |params: Json| match params {
-        Json::Array(_) | Json::Object(_) => Ok(params),
-        _ => Err("must be a list, or a table of names".to_owned()),
-    });
-    if !method_is_there {
-        if !has_chain {
+    let has_method = section.has("method");
+    let (method, params) = read_call(section);
+    let (batch_place, has_batch) = (section.place_of("batch"), section.has("batch"));
+    let batch = read_batch(section);
+    if has_batch && (has_chain || has_method) {
+        let other = if has_chain { "chain" } else { "method" };
+        section.error_at(&batch_place, format!("does not go together with `{other}`"));
+    }
+    if !has_method {
+        if !has_chain && !has_batch {
             section.report(
                 table
                     .error("has neither `chain` nor `method`")
@@ -144,6 +230,13 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
             section.report(params_place.error("does nothing without `method`"));
         }
     }
+    let of_evm = evm::OPTIONS.iter().any(|key| section.has(key));
+    let evm_place = section.place().clone();
+    let evm = Evm::read(section);
+    if of_evm && chain != Some(Chain::Evm) && (chain.is_some() || !has_chain) {
+        let what = "`chain_id`, `archive` and `call` do nothing without chain = \"evm\"";
+        section.report(evm_place.error(what));
+    }
     let reference_place = section.place_of("reference");
     let references = section.built("reference", reference_urls).unwrap_or_default();
     if !references.is_empty() && !has_chain {
@@ -151,17 +244,49 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     }
     let headers = section.built("headers", headers_of).unwrap_or_default();
 
-    let call = method
-        .map(|method| Call { method, params: params.unwrap_or_else(|| Json::Array(Vec::new())) });
+    let unhealthy = chain.and_then(Chain::unhealthy);
+    let endpoint = |url, headers| Endpoint::new(url, headers, unhealthy);
     Some(Box::new(Rpc {
-        endpoint: Endpoint::new(url?, headers),
+        endpoint: endpoint(url?, headers),
         chain,
-        call,
-        references: references
-            .into_iter()
-            .map(|url| Endpoint::new(url, HeaderMap::new()))
-            .collect(),
+        call: method.map(|method| (method, params.unwrap_or_else(no_params))),
+        batch,
+        evm,
+        references: references.into_iter().map(|url| endpoint(url, HeaderMap::new())).collect(),
     }))
+}
+
+fn no_params() -> Json {
+    Json::Array(Vec::new())
+}
+
+/// Takes `method` and `params`.
+fn read_call(section: &mut Section<'_>) -> (Option<String>, Option<Json>) {
+    let method = section.built("method", |name: String| {
+        if name.trim().is_empty() { Err("is empty".to_owned()) } else { Ok(name) }
+    });
+    let params = section.built("params", |params: Json| match params {
+        Json::Array(_) | Json::Object(_) => Ok(params),
+        _ => Err("must be a list, or a table of names".to_owned()),
+    });
+    (method, params)
+}
+
+fn read_batch(section: &mut Section<'_>) -> Vec<Ask> {
+    let place = section.place_of("batch");
+    let mut batch = Vec::new();
+    for mut table in section.tables("batch") {
+        if !table.has("method") {
+            table.required::<String>("method");
+        }
+        let (method, params) = read_call(&mut table);
+        section.finish_child(table);
+        batch.extend(method.map(|method| (method, params.unwrap_or_else(no_params))));
+    }
+    if batch.len() > MOST_CALLS {
+        section.error_at(&place, format!("has more than {MOST_CALLS} calls"));
+    }
+    batch
 }
 
 fn reference_urls(texts: Vec<String>) -> Result<Vec<Url>, String> {
@@ -198,20 +323,25 @@ impl Check for Rpc {
     async fn run(&self, run: &Run) -> Observation {
         let mut facts = Facts::default();
         let found = match self.chain {
-            None => self.own_call(run, &mut facts).await,
+            None if !self.batch.is_empty() => self.batch(run, &mut facts).await,
+            None => self.one(run, &mut facts).await,
             Some(Chain::Evm) => self.evm(run, &mut facts).await,
             Some(Chain::Solana) => self.solana(run, &mut facts).await,
         };
+        facts.set(RATE_LIMITED, matches!(found, Err(Finding::RateLimited(_))));
         match found {
             Ok(()) => Observation::found(facts),
-            Err(error) => {
-                let words = self.words(&error);
-                Observation::failed(facts, words)
-            }
+            Err(Finding::RateLimited(words)) => Observation::undecided(facts, RATE_LIMITED, words),
+            Err(Finding::Failed(words)) => Observation::failed(facts, words),
         }
     }
 
     fn sense(&self, observation: &Observation) -> Verdict {
+        if let Some(Fact::Bool(false)) = observation.facts.get("archive") {
+            return Verdict::down(
+                "the node is no archive node: it has not the state of that block",
+            );
+        }
         match observation.facts.get("health") {
             Some(Fact::Text(health)) if &**health == "behind" => {
                 let behind = observation.facts.get("slots_behind").and_then(Fact::as_number);
@@ -229,129 +359,12 @@ impl Check for Rpc {
 }
 
 impl Rpc {
-    async fn own_call(&self, run: &Run, facts: &mut Facts) -> Result<(), CallError> {
-        let Some(call) = &self.call else { return Ok(()) };
-        let result = self.endpoint.call(&run.shared.http, &call.method, &call.params).await?;
-        facts.set("result", fact_of(result));
+    /// The one call of the user's choice.
+    async fn one(&self, run: &Run, facts: &mut Facts) -> Result<(), Finding> {
+        let Some((method, params)) = &self.call else { return Ok(()) };
+        let answer = self.endpoint.call(&run.shared.http, method, params).await;
+        facts.set("result", fact_of(answer.map_err(|error| self.finding(&error))?));
         Ok(())
-    }
-
-    /// See <https://ethereum.org/developers/docs/apis/json-rpc/>. Single requests at the same
-    /// time: public nodes often refuse batches.
-    async fn evm(&self, run: &Run, facts: &mut Facts) -> Result<(), CallError> {
-        let (node, http) = (&self.endpoint, &run.shared.http);
-        let (latest, none) = (json!(["latest", false]), json!([]));
-        let mut own = Facts::default();
-        let (block, syncing, chain, peers, called, best) = tokio::join!(
-            node.call(http, "eth_getBlockByNumber", &latest),
-            node.call(http, "eth_syncing", &none),
-            node.call(http, "eth_chainId", &none),
-            node.call(http, "net_peerCount", &none),
-            self.own_call(run, &mut own),
-            self.best_reference(run, "eth_blockNumber", &none),
-        );
-        // Many nodes do not offer some of these; only the block is the heart of the matter.
-        if let Ok(syncing) = &syncing {
-            facts.set("syncing", *syncing != Json::Bool(false));
-        }
-        for (name, answer) in [("chain_id", &chain), ("peer_count", &peers)] {
-            if let Some(number) = answer.as_ref().ok().and_then(quantity) {
-                facts.set(name, number);
-            }
-        }
-        if let Some(result) = own.get("result") {
-            facts.set("result", result.clone());
-        }
-
-        let block = block?;
-        let number = quantity(&block["number"]);
-        let (Some(number), Some(time)) = (number, quantity(&block["timestamp"])) else {
-            return Err(CallError::Odd("the node has no latest block".to_owned()));
-        };
-        facts.set("block_number", number);
-        let age = run.shared.clock.wall().as_millis().saturating_sub(time.saturating_mul(1000));
-        facts.set("block_age_seconds", age.max(0) as f64 / 1000.0);
-        if let Some(best) = best {
-            facts.set("blocks_behind", best.saturating_sub(number).max(0));
-        }
-        called
-    }
-
-    /// See <https://solana.com/docs/rpc/http>.
-    async fn solana(&self, run: &Run, facts: &mut Facts) -> Result<(), CallError> {
-        let (node, http) = (&self.endpoint, &run.shared.http);
-        let (confirmed, none) = (json!([{"commitment": "confirmed"}]), json!([]));
-        let mut own = Facts::default();
-        let (slot, health, called, best) = tokio::join!(
-            node.call(http, "getSlot", &confirmed),
-            node.call(http, "getHealth", &none),
-            self.own_call(run, &mut own),
-            self.best_reference(run, "getSlot", &confirmed),
-        );
-        if let Some(result) = own.get("result") {
-            facts.set("result", result.clone());
-        }
-        let slot = slot.map(|slot| quantity(&slot));
-        if let Ok(Some(slot)) = slot {
-            facts.set("slot", slot);
-        }
-        let own_word = match health {
-            Ok(Json::String(health)) => {
-                let healthy = health == "ok";
-                facts.set("health", excerpt(&health, MOST_WORDS));
-                healthy.then_some(0)
-            }
-            Ok(_) => None,
-            Err(CallError::Answered { code: UNHEALTHY, message, data }) => {
-                let behind = data["numSlotsBehind"].as_i64();
-                match behind {
-                    Some(_) => facts.set("health", "behind"),
-                    None => facts.set("health", node.clean(&excerpt(&message, MOST_WORDS))),
-                }
-                behind
-            }
-            // A node may not offer the method; the slot shows that it lives.
-            Err(CallError::Answered { .. }) => None,
-            Err(error) => return Err(error),
-        };
-        let compared = match (best, &slot) {
-            (Some(best), Ok(Some(slot))) => Some(best.saturating_sub(*slot).max(0)),
-            _ => None,
-        };
-        if let Some(behind) = compared.or(own_word) {
-            facts.set("slots_behind", behind);
-        }
-        if slot?.is_none() {
-            return Err(CallError::Odd("the node's slot is not a number".to_owned()));
-        }
-        called
-    }
-
-    /// The highest number that a reference answers within half of the run's time, so that one
-    /// that hangs does not make the node look bad.
-    async fn best_reference(&self, run: &Run, method: &str, params: &Json) -> Option<i64> {
-        let patience: Duration = run.timeout / 2;
-        let ask = |reference| async move {
-            let call = Endpoint::call(reference, &run.shared.http, method, params);
-            let answer = tokio::time::timeout(patience, call).await.ok()?.ok()?;
-            quantity(&answer)
-        };
-        join_all(self.references.iter().map(ask)).await.into_iter().flatten().max()
-    }
-
-    fn words(&self, error: &CallError) -> String {
-        let solana = self.chain == Some(Chain::Solana);
-        let words = match error {
-            // The code for "limit exceeded" of EIP-1474, which other servers use as well.
-            CallError::Answered { code: -32005, message, .. } if !solana => {
-                format!("rate limited: the node answered error -32005: {message}")
-            }
-            CallError::Answered { code, message, .. } => {
-                format!("the node answered error {code}: {message}")
-            }
-            CallError::Odd(words) => words.clone(),
-        };
-        self.endpoint.clean(&words)
     }
 }
 

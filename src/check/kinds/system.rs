@@ -1,25 +1,35 @@
-//! The machine that the daemon runs on.
+//! The machine that the daemon runs on, or the container where that has limits of its own.
 
+mod cpu;
+mod disk;
+mod network;
 mod proc;
+mod process;
 #[cfg(test)]
 mod tests;
+mod unit;
 
+use crate::check::support::absent::{ABSENT, Absent};
+use crate::check::support::value::excerpt;
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
 use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
 use async_trait::async_trait;
-use proc::Mount;
+use process::{Sightings, Watched};
+use rsntp::{AsyncSntpClient, Config};
 use serde_json::{Map, Value as Json, json};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use sysinfo::System;
+use sysinfo::Components;
 
 /// Watches this machine.
 pub const KIND: Kind = Kind {
     name: "system",
-    summary: "this machine: processors, load, memory, swap, disks, network and processes",
+    summary: "this machine or container: processors, memory, pressure, disks, network, processes, \
+              units of systemd, clock",
     options: &[
         OptionDoc::new(
             "disks",
@@ -34,93 +44,265 @@ pub const KIND: Kind = Kind {
             "",
             "count the processes of this name, as `ps -e` shows it; none is down",
         ),
-    ],
-    facts: &[
-        FactSpec::kept(
-            "cpu_percent",
-            FactType::Double,
-            "%",
-            "use of all processors together since the run before, 0 to 100; in the first run over \
-             200 ms",
-        ),
-        FactSpec::kept("load1", FactType::Double, "", "load average of 1 minute"),
-        FactSpec::kept("load5", FactType::Double, "", "load average of 5 minutes"),
-        FactSpec::kept("load15", FactType::Double, "", "load average of 15 minutes"),
-        FactSpec::kept("load_per_core", FactType::Double, "", "load1, over the processors"),
-        FactSpec::kept(
-            "memory_used_percent",
-            FactType::Double,
-            "%",
-            "memory that programs could not have, 0 to 100",
-        ),
-        FactSpec::kept(
-            "memory_available_bytes",
-            FactType::Int,
-            "B",
-            "memory that programs could still have",
-        ),
-        FactSpec::kept("swap_used_percent", FactType::Double, "%", "0 where there is no swap"),
-        FactSpec::kept(
-            "disk_used_percent",
-            FactType::Double,
-            "%",
-            "of the fullest disk, as df counts; `disks` has each",
-        ),
-        FactSpec::kept(
-            "disks",
-            FactType::Map,
+        OptionDoc::new(
+            "processes",
+            "list",
             "",
-            "by mount point: {used_percent, inodes_used_percent, available_bytes, total_bytes}",
+            "processes to measure, each a [[check.system.processes]] with one of `name`, `regex` \
+             (on the command line), `pid_file` and `cgroup`, and perhaps a `label`; none is down",
         ),
-        FactSpec::kept(
-            "network_rx_bytes_per_second",
-            FactType::Double,
-            "B/s",
-            "received over all network devices, since the run before; in the first run over 200 ms",
+        OptionDoc::new(
+            "units",
+            "list",
+            "",
+            "units of systemd to ask about over D-Bus, such as [\"nginx.service\"]; one that is \
+             not active is down",
         ),
-        FactSpec::kept("network_tx_bytes_per_second", FactType::Double, "B/s", "sent, likewise"),
-        FactSpec::kept("processes", FactType::Int, "", "all processes"),
-        FactSpec::kept("process_count", FactType::Int, "", "processes called `process`"),
-        FactSpec::kept("uptime_seconds", FactType::Int, "s", "time since the machine started"),
+        OptionDoc::new("temperatures", "boolean", "false", "whether to read the sensors"),
+        OptionDoc::new(
+            "ntp_server",
+            "string",
+            "",
+            "a time server, such as pool.ntp.org, to compare the clock with in each run",
+        ),
     ],
+    facts: FACTS,
     example: r#"[[check]]
 name = "this-machine"
 every = "30s"
-expect = ["disk_used_percent < 95.0", "memory_used_percent < 95.0"]
-degraded_if = ["load_per_core > 2.0", "disks['/'].inodes_used_percent > 90.0"]
-for = "2m"
+expect = ["disk_used_percent < 95.0", "memory_used_percent < 95.0", "units_inactive == 0"]
+degraded_if = ["avg('cpu_percent', '10m') > 80.0", "disk_full_in_hours < 4.0", "oom_kills > 0"]
 [check.system]
 disks = ["/"]
-process = "systemd"
+units = ["ssh.service"]
+ntp_server = "pool.ntp.org"
+[[check.system.processes]]
+name = "postgres"
 "#,
+    well: "every disk, process and unit that the table names is there and active, and no disk turned read-only",
     parse,
 };
 
-/// What use of processors and network is measured over where there was no run before.
+const FACTS: &[FactSpec] = &[
+    FactSpec::kept(
+        "cpu_percent",
+        FactType::Double,
+        "%",
+        "use of all processors together since the run before, 0 to 100; in the first run over \
+         200 ms; in a container of what it may use",
+    ),
+    FactSpec::kept("cpu_user_percent", FactType::Double, "%", "by programs"),
+    FactSpec::kept("cpu_system_percent", FactType::Double, "%", "by the kernel"),
+    FactSpec::kept("cpu_iowait_percent", FactType::Double, "%", "idle, waiting for disks"),
+    FactSpec::kept(
+        "cpu_steal_percent",
+        FactType::Double,
+        "%",
+        "kept back by the host of a virtual machine",
+    ),
+    FactSpec::kept("cpus", FactType::Map, "%", "use of each processor, by its number"),
+    FactSpec::kept("cores", FactType::Double, "", "processors that may be used"),
+    FactSpec::kept("load1", FactType::Double, "", "load average of 1 minute"),
+    FactSpec::kept("load5", FactType::Double, "", "load average of 5 minutes"),
+    FactSpec::kept("load15", FactType::Double, "", "load average of 15 minutes"),
+    FactSpec::kept("load_per_core", FactType::Double, "", "load1, over the processors"),
+    FactSpec::kept(
+        "memory_used_percent",
+        FactType::Double,
+        "%",
+        "memory that programs could not have, 0 to 100; in a container of its limit",
+    ),
+    FactSpec::kept(
+        "memory_available_bytes",
+        FactType::Int,
+        "B",
+        "memory that programs could still have",
+    ),
+    FactSpec::kept("memory_total_bytes", FactType::Int, "B", "memory, or the container's limit"),
+    FactSpec::kept("swap_used_percent", FactType::Double, "%", "0 where there is no swap"),
+    FactSpec::kept("swap_used_bytes", FactType::Int, "B", "what is swapped out"),
+    FactSpec::kept(
+        "pressure_cpu_percent",
+        FactType::Double,
+        "%",
+        "share of the last 10 seconds in which some program waited for a processor (PSI)",
+    ),
+    FactSpec::kept("pressure_memory_percent", FactType::Double, "%", "likewise, for memory"),
+    FactSpec::kept("pressure_io_percent", FactType::Double, "%", "likewise, for disks"),
+    FactSpec::kept(
+        "pressure",
+        FactType::Map,
+        "%",
+        "`cpu`, `memory`, `io`: {some_avg10, some_avg60, full_avg10, full_avg60}; full: all waited",
+    ),
+    FactSpec::kept(
+        "disk_used_percent",
+        FactType::Double,
+        "%",
+        "of the fullest disk, as df counts; `disks` has each",
+    ),
+    FactSpec::kept(
+        "disk_inodes_used_percent",
+        FactType::Double,
+        "%",
+        "of the disk with the least left",
+    ),
+    FactSpec::kept(
+        "disk_full_in_hours",
+        FactType::Double,
+        "h",
+        "when the first disk will be full, by a line through up to 240 runs; 8760 (a year) where \
+         none fills, and until five runs and 30 seconds are known",
+    ),
+    FactSpec::kept(
+        "disks_turned_read_only",
+        FactType::Int,
+        "",
+        "disks that could be written in a run before, and cannot now",
+    ),
+    FactSpec::kept("disk_read_bytes_per_second", FactType::Double, "B/s", "of all these disks"),
+    FactSpec::kept("disk_write_bytes_per_second", FactType::Double, "B/s", "likewise"),
+    FactSpec::kept("disk_busy_percent", FactType::Double, "%", "of the busiest of them"),
+    FactSpec::kept(
+        "disks",
+        FactType::Map,
+        "",
+        "by mount point: {used_percent, inodes_used_percent, available_bytes, total_bytes, \
+         full_in_hours, read_only, read_bytes_per_second, write_bytes_per_second, busy_percent}",
+    ),
+    FactSpec::kept(
+        "network_rx_bytes_per_second",
+        FactType::Double,
+        "B/s",
+        "received over all network devices, since the run before; in the first run over 200 ms",
+    ),
+    FactSpec::kept("network_tx_bytes_per_second", FactType::Double, "B/s", "sent, likewise"),
+    FactSpec::kept("network_errors_per_second", FactType::Double, "1/s", "both ways, likewise"),
+    FactSpec::kept("network_drops_per_second", FactType::Double, "1/s", "both ways, likewise"),
+    FactSpec::kept(
+        "network",
+        FactType::Map,
+        "",
+        "by device: {rx_bytes_per_second, tx_bytes_per_second, errors_per_second, \
+         drops_per_second}",
+    ),
+    FactSpec::kept("open_files", FactType::Int, "", "file descriptors in use"),
+    FactSpec::kept("open_files_percent", FactType::Double, "%", "of what the kernel allows"),
+    FactSpec::kept("processes", FactType::Int, "", "all processes"),
+    FactSpec::kept("process_count", FactType::Int, "", "processes called `process`"),
+    FactSpec::kept(
+        "watched",
+        FactType::Map,
+        "",
+        "by label, of `process` and `processes`: {count, cpu_percent, memory_bytes, age_seconds, \
+         restarted}; 100% is one processor, the age that of the oldest",
+    ),
+    FactSpec::kept(
+        "processes_restarted",
+        FactType::Int,
+        "",
+        "watches whose oldest process is a younger one than in the run before",
+    ),
+    FactSpec::kept(
+        "units",
+        FactType::Map,
+        "",
+        "by unit: {state, sub_state, restarts, result}; state as systemd calls it, or not-found",
+    ),
+    FactSpec::kept("units_inactive", FactType::Int, "", "units of `units` that are not active"),
+    FactSpec::kept("temperature_celsius", FactType::Double, "°C", "of the hottest sensor"),
+    FactSpec::kept("temperatures", FactType::Map, "°C", "by sensor"),
+    FactSpec::kept(
+        "clock_offset_seconds",
+        FactType::Double,
+        "s",
+        "how far the clock is from that of `ntp_server`; above zero, it is slow",
+    ),
+    FactSpec::kept(
+        "oom_kills",
+        FactType::Int,
+        "",
+        "programs killed for memory since the run before",
+    ),
+    FactSpec::kept(
+        "reboot_required",
+        FactType::Bool,
+        "",
+        "whether an update waits for a restart, where the distribution says so (Debian, Ubuntu)",
+    ),
+    FactSpec::kept("uptime_seconds", FactType::Int, "s", "time since the machine started"),
+    ABSENT,
+];
+
+/// What use of processors, disks and network is measured over where there was no run before.
 const FIRST_SPAN: Duration = Duration::from_millis(200);
+
+/// How many units and watches one check has.
+const MOST_WATCHED: usize = 50;
+
+/// How many sensors are told.
+const MOST_SENSORS: usize = 64;
 
 #[derive(Debug)]
 struct Machine {
+    options: Arc<Options>,
+    kept: Arc<Kept>,
+}
+
+#[derive(Debug)]
+struct Options {
+    /// Where `/proc`, `/sys` and their like are.
+    root: PathBuf,
     disks: Vec<PathBuf>,
     process: Option<String>,
-    kept: Arc<Kept>,
+    /// With `process` as the first, where that is set.
+    watched: Vec<Watched>,
+    units: Vec<String>,
+    /// The bus of systemd, where it is not the system's.
+    bus: Option<String>,
+    temperatures: bool,
+    ntp_server: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/"),
+            disks: Vec::new(),
+            process: None,
+            watched: Vec::new(),
+            units: Vec::new(),
+            bus: None,
+            temperatures: false,
+            ntp_server: None,
+        }
+    }
 }
 
 /// What one run leaves for the next.
 #[derive(Debug, Default)]
 struct Kept {
-    readings: Mutex<Option<Readings>>,
+    state: Mutex<State>,
     /// Whether a reading is at work. It cannot be cancelled: a network disk that does not answer
     /// may hold it for ever, and must not hold another thread with each run.
     busy: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    before: Option<Counts>,
+    disks: disk::Memory,
+}
+
+/// What is counted up by the kernel, at one time.
 #[derive(Debug)]
-struct Readings {
-    /// Holds the processors only: no processes are ever loaded into it.
-    system: System,
-    network: Option<(u64, u64)>,
+struct Counts {
     at: Duration,
+    cpu: cpu::Counts,
+    network: network::Counts,
+    disks: disk::Counts,
+    oom_kills: Option<u64>,
+    processes: Sightings,
 }
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
@@ -130,85 +312,155 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
             None => Ok(paths),
         }
     });
-    let process = section.built("process", |name: String| {
-        if name.trim().is_empty() || name.contains('/') {
-            Err("must be the name of a process, without a path".to_owned())
-        } else {
-            Ok(name)
+    let process = section.built("process", process::plain_name);
+    let mut watched: Vec<Watched> = process.iter().cloned().map(Watched::called).collect();
+    let place = section.place_of("processes");
+    for mut table in section.tables("processes") {
+        let one = Watched::read(&mut table);
+        section.finish_child(table);
+        let Some(one) = one else { continue };
+        if watched.iter().any(|other| other.label == one.label) {
+            let what = format!("has `{}` twice (a `label` tells them apart)", one.label);
+            section.error_at(&place, what);
         }
+        watched.push(one);
+    }
+    if watched.len() > MOST_WATCHED {
+        section.error_at(&place, format!("has more than {MOST_WATCHED} tables"));
+    }
+    let units = section.built("units", |names: Vec<String>| {
+        if names.len() > MOST_WATCHED {
+            return Err(format!("has more than {MOST_WATCHED} names"));
+        }
+        names.iter().map(|text| unit::name(text)).collect::<Result<Vec<_>, _>>()
     });
-    Some(Box::new(Machine {
+    let temperatures = section.or("temperatures", false);
+    let ntp_server = section.built("ntp_server", |server: String| match server.trim() {
+        "" => Err("is empty (such as pool.ntp.org)".to_owned()),
+        server => Ok(server.to_owned()),
+    });
+    Some(Box::new(Machine::new(Options {
         disks: disks.unwrap_or_default(),
         process,
-        kept: Arc::new(Kept::default()),
-    }))
+        watched,
+        units: units.unwrap_or_default(),
+        temperatures,
+        ntp_server,
+        ..Options::default()
+    })))
 }
 
 #[async_trait]
 impl Check for Machine {
     async fn run(&self, run: &Run) -> Observation {
-        match self.observe(run).await {
-            Ok(observation) => observation,
-            Err(words) => Observation::failed(Facts::default(), words),
+        let mut facts = Facts::default();
+        match self.observe(run, &mut facts).await {
+            Ok(()) => Observation::found(facts),
+            Err(words) => Observation::failed(facts, words),
         }
     }
 
     fn sense(&self, observation: &Observation) -> Verdict {
-        match (&self.process, observation.facts.get("process_count")) {
-            (Some(name), Some(Fact::Int(0))) => {
-                Verdict::down(format!("no process called {name} runs"))
-            }
-            _ => Verdict::UP,
+        let fact = |name| observation.facts.get(name);
+        let mut reasons = Vec::new();
+        if let (Some(name), Some(Fact::Int(0))) = (&self.options.process, fact("process_count")) {
+            reasons.push(format!("no process called {name} runs"));
         }
+        if let Some(Fact::Json(watched)) = fact("watched") {
+            let process = self.options.process.as_deref();
+            for (label, what) in watched.as_object().into_iter().flatten() {
+                if what["count"] == 0 && process != Some(label) {
+                    reasons.push(format!("no process of `{label}` runs"));
+                }
+            }
+        }
+        if let Some(Fact::Json(units)) = fact("units") {
+            reasons.extend(unit::troubles(units));
+        }
+        if let Some(Fact::Int(turned @ 1..)) = fact("disks_turned_read_only") {
+            reasons.push(format!("{turned} disks can be written no more (`disks` says which)"));
+        }
+        if reasons.is_empty() {
+            return Verdict::UP;
+        }
+        Verdict { reasons, ..Verdict::down("") }
     }
 }
 
 impl Machine {
-    async fn observe(&self, run: &Run) -> Result<Observation, String> {
+    fn new(options: Options) -> Self {
+        Self { options: Arc::new(options), kept: Arc::new(Kept::default()) }
+    }
+
+    async fn observe(&self, run: &Run, facts: &mut Facts) -> Result<(), String> {
         let clock = Arc::clone(&run.shared.clock);
         let first = self
             .blocking({
                 let clock = Arc::clone(&clock);
-                move |readings| match readings {
-                    Some(_) => Ok::<bool, String>(false),
-                    None => {
-                        *readings = Some(Readings::first(clock.now().mono)?);
-                        Ok(true)
+                move |options, state| {
+                    let first = state.before.is_none();
+                    if first {
+                        state.before = Some(Counts::read(options, clock.now().mono));
                     }
+                    first
                 }
             })
-            .await??;
+            .await?;
         if first {
             tokio::time::sleep(FIRST_SPAN).await;
         }
-        let (disks, process) = (self.disks.clone(), self.process.clone());
-        self.blocking(move |readings| {
-            let mut facts = Facts::default();
-            if let Some(readings) = readings {
-                readings.read(clock.now().mono, &mut facts);
-            }
-            processes(process.as_deref(), &mut facts);
-            match disk_facts(&disks, &mut facts) {
-                Ok(()) => Observation::found(facts),
-                Err(words) => Observation::failed(facts, words),
-            }
+        let reading = self.blocking(move |options, state| {
+            let (mut facts, mut absent) = (Facts::default(), Absent::default());
+            let read = state.read(options, clock.now().mono, &mut facts, &mut absent);
+            (facts, absent, read)
+        });
+        let mut of_units = Facts::default();
+        let (reading, units, offset) = tokio::join!(
+            reading,
+            unit::note(&self.options.units, self.options.bus.as_deref(), &mut of_units),
+            self.clock_offset(run.timeout),
+        );
+        let (read, mut absent, disks) = reading?;
+        *facts = read;
+        for (name, fact) in of_units.iter() {
+            facts.set(name, fact.clone());
+        }
+        match offset {
+            Some(Ok(seconds)) => facts.set("clock_offset_seconds", seconds),
+            Some(Err(why)) => absent.because("clock_offset_seconds", why),
+            None => {}
+        }
+        absent.note(facts);
+        disks.and(units)
+    }
+
+    /// What a time server says of the clock, where one is to be asked.
+    async fn clock_offset(&self, timeout: Duration) -> Option<Result<f64, String>> {
+        let server = self.options.ntp_server.as_deref()?;
+        // A server that does not answer is told before the run is over.
+        let client = AsyncSntpClient::with_config(Config::default().timeout(timeout / 2));
+        Some(match client.synchronize(server).await {
+            Ok(result) => Ok(result.clock_offset().as_secs_f64()),
+            Err(error) => Err(format!(
+                "the time server {server} cannot be asked: {}",
+                quoted(&error.to_string())
+            )),
         })
-        .await
     }
 
     /// Runs `work` on a thread that may block, unless the one before still hangs there.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Option<Readings>) -> T + Send + 'static,
+        work: impl FnOnce(&Options, &mut State) -> T + Send + 'static,
     ) -> Result<T, String> {
-        let kept = Arc::clone(&self.kept);
+        let (options, kept) = (Arc::clone(&self.options), Arc::clone(&self.kept));
         if kept.busy.swap(true, Ordering::AcqRel) {
             return Err("the reading before still hangs: a disk does not answer".to_owned());
         }
         let task = tokio::task::spawn_blocking(move || {
             let _busy = Busy(&kept.busy);
-            let mut readings = kept.readings.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut readings)
+            let mut state = kept.state.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&options, &mut state)
         });
         task.await.map_err(|error| format!("the reading failed: {error}"))
     }
@@ -223,127 +475,126 @@ impl Drop for Busy<'_> {
     }
 }
 
-impl Readings {
-    fn first(at: Duration) -> Result<Self, String> {
-        let mut system =
-            System::new().map_err(|error| format!("this machine cannot be read: {error}"))?;
-        system.refresh_cpu_usage();
-        Ok(Self { system, network: proc::network_totals(), at })
-    }
-
-    /// Reads everything but disks and processes.
-    fn read(&mut self, now: Duration, facts: &mut Facts) {
-        self.system.refresh_cpu_usage();
-        self.system.refresh_memory();
-        let system = &self.system;
-        facts.set("cpu_percent", f64::from(system.global_cpu_usage()).clamp(0.0, 100.0));
-        if let Ok(load) = System::load_average() {
-            facts.set("load1", load.one);
-            facts.set("load5", load.five);
-            facts.set("load15", load.fifteen);
-            facts.set("load_per_core", load.one / system.cpus().len().max(1) as f64);
-        }
-        let total = system.total_memory();
-        if total > 0 {
-            let available = system.available_memory().min(total);
-            facts.set("memory_used_percent", percent(total - available, total));
-            facts.set("memory_available_bytes", saturated(available));
-        }
-        facts.set("swap_used_percent", percent(system.used_swap(), system.total_swap()));
-
-        let network = proc::network_totals();
-        let span = now.saturating_sub(self.at).as_secs_f64();
-        if let (Some(before), Some(after)) = (self.network, network)
-            && span > 0.0
-        {
-            // A device that went away takes its count with it.
-            let rate = |before: u64, after: u64| after.saturating_sub(before) as f64 / span;
-            facts.set("network_rx_bytes_per_second", rate(before.0, after.0));
-            facts.set("network_tx_bytes_per_second", rate(before.1, after.1));
-        }
-        (self.network, self.at) = (network, now);
-        if let Ok(uptime) = System::uptime() {
-            facts.set("uptime_seconds", saturated(uptime));
-        }
-    }
-}
-
-fn processes(name: Option<&str>, facts: &mut Facts) {
-    let Some((all, called)) = proc::processes(name) else { return };
-    facts.set("processes", all);
-    if name.is_some() {
-        facts.set("process_count", called);
-    }
-}
-
-/// Reads the chosen disks. The facts are set also where one is missing, which is the error.
-fn disk_facts(chosen: &[PathBuf], facts: &mut Facts) -> Result<(), String> {
-    let mounts = match proc::mounts() {
-        Ok(mounts) => mounts,
-        Err(_) if chosen.is_empty() => return Ok(()),
-        Err(error) => return Err(format!("the mounted disks cannot be listed: {error}")),
-    };
-    let mut troubles = Vec::new();
-    let paths: Vec<&Path> = if chosen.is_empty() {
-        Mount::local_disks(&mounts)
-    } else {
-        let (there, missing): (Vec<&Path>, Vec<&Path>) = chosen
-            .iter()
-            .map(PathBuf::as_path)
-            .partition(|path| mounts.iter().any(|mount| mount.point == **path));
-        troubles.extend(missing.iter().map(|path| format!("{} is not mounted", path.display())));
-        there
-    };
-    let mut disks = Map::new();
-    let mut fullest: Option<f64> = None;
-    for path in paths {
-        match rustix::fs::statvfs(path) {
-            Ok(stat) if stat.f_blocks > 0 => {
-                let disk = Disk::of(&stat);
-                fullest = Some(fullest.unwrap_or(0.0).max(disk.used_percent));
-                disks.insert(path.display().to_string(), disk.to_json());
-            }
-            Ok(_) => {}
-            // Somebody else's private mount is no trouble unless it was asked for.
-            Err(_) if chosen.is_empty() => {}
-            Err(error) => troubles.push(format!("{} cannot be read: {error}", path.display())),
-        }
-    }
-    if let Some(fullest) = fullest {
-        facts.set("disk_used_percent", fullest);
-    }
-    facts.set("disks", Json::Object(disks));
-    if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
-}
-
-#[derive(Debug)]
-struct Disk {
-    used_percent: f64,
-    inodes_used_percent: f64,
-    available: u64,
-    total: u64,
-}
-
-impl Disk {
-    /// As `df` counts: blocks that are kept for root are neither used nor available, so that a
-    /// disk that is full for everybody else shows 100%.
-    fn of(stat: &rustix::fs::StatVfs) -> Self {
-        let used = stat.f_blocks.saturating_sub(stat.f_bfree);
+impl Counts {
+    fn read(options: &Options, at: Duration) -> Self {
+        let root = &options.root;
         Self {
-            used_percent: percent(used, used.saturating_add(stat.f_bavail)),
-            inodes_used_percent: percent(stat.f_files.saturating_sub(stat.f_ffree), stat.f_files),
-            available: stat.f_bavail.saturating_mul(stat.f_frsize),
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            at,
+            cpu: cpu::Counts::read(root),
+            network: network::Counts::read(root),
+            disks: disk::Counts::read(root),
+            oom_kills: oom_kills(root),
+            processes: Sightings::read(root, &options.watched),
         }
     }
+}
 
-    fn to_json(&self) -> Json {
-        json!({
-            "used_percent": self.used_percent,
-            "inodes_used_percent": self.inodes_used_percent,
-            "available_bytes": saturated(self.available),
-            "total_bytes": saturated(self.total),
-        })
+impl State {
+    fn read(
+        &mut self,
+        options: &Options,
+        at: Duration,
+        facts: &mut Facts,
+        absent: &mut Absent,
+    ) -> Result<(), String> {
+        let root = &options.root;
+        let limits = cpu::Limits::read(root);
+        let now = Counts::read(options, at);
+        let before = self.before.take().unwrap_or_else(|| Counts::read(options, at));
+        let span = now.at.saturating_sub(before.at);
+
+        now.cpu.note(&before.cpu, span, &limits, facts);
+        cpu::note_load(root, &now.cpu, &limits, facts);
+        cpu::note_memory(root, &limits, facts);
+        cpu::note_pressure(root, facts, absent);
+        now.network.note(&before.network, span, facts);
+        note_open_files(root, facts);
+        let uptime = fs::read_to_string(root.join("proc/uptime")).ok();
+        let uptime = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+        if let Some(uptime) = uptime {
+            facts.set("uptime_seconds", uptime as i64);
+        }
+        if let Some(all) = proc::count(root) {
+            facts.set("processes", all);
+        }
+        if options.process.is_some() {
+            facts.set("process_count", now.processes.count_of_first());
+        }
+        now.processes.note(&before.processes, span, uptime, &options.watched, facts);
+        match (before.oom_kills, now.oom_kills) {
+            (Some(then), Some(now)) => facts.set("oom_kills", saturated(now.saturating_sub(then))),
+            _ => absent.because("oom_kills", "this kernel does not count them"),
+        }
+        note_reboot(root, facts, absent);
+        if options.temperatures {
+            note_temperatures(facts, absent);
+        }
+        let disks = match proc::mounts(root) {
+            Ok(mounts) => {
+                let counts = (&now.disks, &before.disks);
+                let sight = disk::Sight { mounts: &mounts, counts, span, now: at };
+                disk::note(&sight, &options.disks, &mut self.disks, facts, absent)
+            }
+            Err(_) if options.disks.is_empty() => Ok(()),
+            Err(error) => Err(format!("the mounted disks cannot be listed: {error}")),
+        };
+        self.before = Some(now);
+        disks
+    }
+}
+
+/// Programs that the kernel killed since it started, or since the container did.
+fn oom_kills(root: &Path) -> Option<u64> {
+    let group = fs::read_to_string(root.join("sys/fs/cgroup/memory.events")).ok();
+    let group = group.and_then(|text| cpu::keyed(&text, "oom_kill"));
+    group.or_else(|| {
+        let text = fs::read_to_string(root.join("proc/vmstat")).ok()?;
+        cpu::keyed(&text, "oom_kill")
+    })
+}
+
+/// See proc_sys_fs(5): those in use, a zero, and the most.
+fn note_open_files(root: &Path, facts: &mut Facts) {
+    let Ok(text) = fs::read_to_string(root.join("proc/sys/fs/file-nr")) else { return };
+    let mut numbers = text.split_ascii_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    let (Some(used), Some(most)) = (numbers.next(), numbers.nth(1)) else { return };
+    facts.set("open_files", saturated(used));
+    facts.set("open_files_percent", percent(used, most));
+}
+
+/// Debian and Ubuntu leave a file where an update waits for a restart.
+fn note_reboot(root: &Path, facts: &mut Facts, absent: &mut Absent) {
+    let required = ["run/reboot-required", "var/run/reboot-required"]
+        .iter()
+        .any(|path| root.join(path).exists());
+    if required || root.join("etc/debian_version").exists() {
+        facts.set("reboot_required", required);
+    } else {
+        absent.because("reboot_required", "only Debian and Ubuntu say it");
+    }
+}
+
+fn note_temperatures(facts: &mut Facts, absent: &mut Absent) {
+    let sensors = Components::new_with_refreshed_list();
+    let mut all = Map::new();
+    let mut hottest: Option<f64> = None;
+    for sensor in sensors.iter().flat_map(|sensors| sensors.iter()).take(MOST_SENSORS) {
+        let Some(celsius) = sensor.temperature().map(f64::from).filter(|it| it.is_finite()) else {
+            continue;
+        };
+        hottest = Some(hottest.map_or(celsius, |most| most.max(celsius)));
+        all.insert(excerpt(sensor.label(), 60), json!(celsius));
+    }
+    match hottest {
+        Some(hottest) => {
+            facts.set("temperature_celsius", hottest);
+            facts.set("temperatures", Json::Object(all));
+        }
+        None => {
+            let why = "this machine shows no sensors (as most virtual ones)";
+            absent.because("temperature_celsius", why);
+            absent.because("temperatures", why);
+        }
     }
 }
 
@@ -354,4 +605,9 @@ fn percent(part: u64, whole: u64) -> f64 {
 
 fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The words of another program, bounded.
+fn quoted(text: &str) -> String {
+    excerpt(text, 300)
 }

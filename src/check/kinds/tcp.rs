@@ -62,6 +62,7 @@ address = "cache.example.org:6379"
 send = "PING\r\n"
 expect_text = "PONG"
 "#,
+    well: "a connection, and `expect_text` in what comes, where it is set",
     parse,
 };
 

@@ -175,6 +175,7 @@ timeout = "2s"
 [[check.websocket.step]]
 expect = ["json.type == 'trade'", "double(json.price) > 0.0"]
 "#,
+    well: "the handshake, and a message after `send`, where it is set",
     parse,
 };
 

@@ -1,5 +1,6 @@
 //! What several kinds share: dialling, TLS, HTTP exchanges, headers, name servers.
 
+pub mod absent;
 pub mod dial;
 pub mod exchange;
 pub mod headers;

@@ -2,11 +2,13 @@
 
 use crate::check::support::hide::Hidden;
 use crate::check::support::value::excerpt;
+use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value as Json, json};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use url::Url;
 
 /// More of an answer than this is not read.
@@ -25,6 +27,11 @@ pub struct Endpoint {
     /// The part of the URL that may be shown: keys stand in paths and queries.
     shown: String,
     hidden: Hidden,
+    /// The code by which a node says that it is not well, where others say that a limit is
+    /// exceeded.
+    unhealthy: Option<i64>,
+    /// Set once the server was seen to take single calls only.
+    no_batches: AtomicBool,
 }
 
 impl fmt::Debug for Endpoint {
@@ -34,7 +41,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Why a call gave no result.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum CallError {
     /// The server answered with an error object.
     Answered {
@@ -45,13 +52,28 @@ pub enum CallError {
         /// Whatever it added.
         data: Json,
     },
+    /// The server limits how often it may be asked: what it said, in words. This tells nothing of
+    /// how it is.
+    RateLimited(String),
     /// Anything else, in words.
     Odd(String),
 }
 
+/// A call: a method and its parameters.
+pub type Ask = (String, Json);
+
+/// Why many calls at once gave no list of answers.
+enum BatchError {
+    /// The server does not take batches, or answers so oddly that single calls may do better.
+    Unsupported,
+    /// Single calls would fare no better.
+    Failed(CallError),
+}
+
 impl Endpoint {
-    /// A server at `url` that is sent `headers`.
-    pub fn new(url: Url, headers: HeaderMap) -> Self {
+    /// A server at `url` that is sent `headers`. `unhealthy` is the code by which a node of its
+    /// chain says that it is not well.
+    pub fn new(url: Url, headers: HeaderMap, unhealthy: Option<i64>) -> Self {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let shown = format!("{}://{host}{port}", url.scheme());
@@ -63,12 +85,18 @@ impl Endpoint {
         for key in path.chain(query).chain(values).filter(|key| key.len() >= KEY_LENGTH) {
             hidden.add(&key);
         }
-        Self { url, headers, shown, hidden }
+        let no_batches = AtomicBool::new(false);
+        Self { url, headers, shown, hidden, unhealthy, no_batches }
     }
 
     /// `text` without what is secret about this server.
     pub fn clean(&self, text: &str) -> String {
         self.hidden.clean(text)
+    }
+
+    /// The part of the URL that may be shown.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// Calls `method`, and gives its result.
@@ -81,6 +109,98 @@ impl Endpoint {
         params: &Json,
     ) -> Result<Json, CallError> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let (status, body) = self.post(http, &body).await?;
+        match serde_json::from_slice::<Json>(&body) {
+            Ok(Json::Object(mut answer)) => {
+                // An error object says more than the status that it came with.
+                if let Some(error) = answer.get_mut("error").filter(|error| !error.is_null()) {
+                    return Err(self.answered(error.take()));
+                }
+                if let Some(result) = answer.remove("result").filter(|_| status.is_success()) {
+                    return Ok(result);
+                }
+                Err(self.odd(status, "its answer has neither a result nor an error"))
+            }
+            Ok(_) => Err(self.odd(status, "its answer is not a JSON object")),
+            Err(_) => Err(self.odd(status, "its answer is not JSON")),
+        }
+    }
+
+    /// Makes all calls, and gives the result of each in their order: by one batch where the server
+    /// takes batches, else by single calls at the same time.
+    pub async fn all(&self, http: &reqwest::Client, asks: &[Ask]) -> Vec<Result<Json, CallError>> {
+        if !self.no_batches.load(Ordering::Relaxed) {
+            match self.batch(http, asks).await {
+                Ok(answers) => return answers,
+                Err(BatchError::Failed(error)) => {
+                    return asks.iter().map(|_| Err(error.clone())).collect();
+                }
+                Err(BatchError::Unsupported) => {}
+            }
+        }
+        let calls = asks.iter().map(|(method, params)| self.call(http, method, params));
+        let answers = join_all(calls).await;
+        if answers.iter().any(Result::is_ok) {
+            self.no_batches.store(true, Ordering::Relaxed);
+        }
+        answers
+    }
+
+    async fn batch(
+        &self,
+        http: &reqwest::Client,
+        asks: &[Ask],
+    ) -> Result<Vec<Result<Json, CallError>>, BatchError> {
+        let body: Json = asks
+            .iter()
+            .enumerate()
+            .map(|(id, (method, params))| {
+                json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+            })
+            .collect();
+        let (status, body) = self.post(http, &body).await.map_err(BatchError::Failed)?;
+        let mut found = match serde_json::from_slice::<Json>(&body) {
+            Ok(Json::Array(found)) if status.is_success() => found,
+            Ok(Json::Object(mut answer)) => {
+                let error = answer.get_mut("error").map(|error| self.answered(error.take()));
+                return Err(match error {
+                    Some(CallError::RateLimited(what)) => {
+                        BatchError::Failed(CallError::RateLimited(what))
+                    }
+                    _ => BatchError::Unsupported,
+                });
+            }
+            _ if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
+                return Err(BatchError::Failed(self.odd(status, "its answer is no list")));
+            }
+            _ if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(BatchError::Failed(self.odd(status, "its answer is no list")));
+            }
+            _ => return Err(BatchError::Unsupported),
+        };
+        let mut any = false;
+        let answers = asks.iter().enumerate().map(|(id, (method, _))| {
+            let Some(answer) = found.iter_mut().find(|answer| answer["id"] == id) else {
+                return Err(CallError::Odd(format!("the node gave no answer to {method}")));
+            };
+            any = true;
+            if !answer["error"].is_null() {
+                return Err(self.answered(answer["error"].take()));
+            }
+            answer
+                .get_mut("result")
+                .map(Json::take)
+                .ok_or_else(|| self.odd(status, "an answer has neither a result nor an error"))
+        });
+        let answers: Vec<_> = answers.collect();
+        if any { Ok(answers) } else { Err(BatchError::Unsupported) }
+    }
+
+    async fn post(
+        &self,
+        http: &reqwest::Client,
+        body: &Json,
+    ) -> Result<(StatusCode, Vec<u8>), CallError> {
         let request = http
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
@@ -91,25 +211,9 @@ impl Endpoint {
         if status == StatusCode::TOO_MANY_REQUESTS {
             let wait = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
             let wait = wait.map(|wait| format!(", to be asked again after {}", excerpt(wait, 40)));
-            let shown = &self.shown;
-            let wait = wait.unwrap_or_default();
-            return Err(CallError::Odd(format!("rate limited by {shown} (HTTP 429){wait}")));
+            return Err(CallError::RateLimited(format!("HTTP 429{}", wait.unwrap_or_default())));
         }
-        let body = self.bounded_body(response).await?;
-        match serde_json::from_slice::<Json>(&body) {
-            Ok(Json::Object(mut answer)) => {
-                // An error object says more than the status that it came with.
-                if let Some(error) = answer.get_mut("error").filter(|error| !error.is_null()) {
-                    return Err(answered(error.take()));
-                }
-                if let Some(result) = answer.remove("result").filter(|_| status.is_success()) {
-                    return Ok(result);
-                }
-                Err(self.odd(status, "its answer has neither a result nor an error"))
-            }
-            Ok(_) => Err(self.odd(status, "its answer is not a JSON object")),
-            Err(_) => Err(self.odd(status, "its answer is not JSON")),
-        }
+        Ok((status, self.bounded_body(response).await?))
     }
 
     async fn bounded_body(&self, mut response: reqwest::Response) -> Result<Vec<u8>, CallError> {
@@ -162,15 +266,34 @@ impl Endpoint {
             format!("{doing} {shown}: {}", excerpt(&why, MOST_WORDS))
         })
     }
+
+    fn answered(&self, mut error: Json) -> CallError {
+        let message = match &error["message"] {
+            Json::String(message) => excerpt(message, MOST_WORDS),
+            // Some servers put the message where the object belongs.
+            _ => excerpt(error.as_str().unwrap_or("without a message"), MOST_WORDS),
+        };
+        let code = error["code"].as_i64().unwrap_or(0);
+        if self.unhealthy != Some(code) && is_rate_limit(code, &message) {
+            return CallError::RateLimited(format!("error {code}: {message}"));
+        }
+        let data = error.get_mut("data").map(Json::take).unwrap_or_default();
+        CallError::Answered { code, message, data }
+    }
 }
 
-fn answered(mut error: Json) -> CallError {
-    let message = match &error["message"] {
-        Json::String(message) => excerpt(message, MOST_WORDS),
-        // Some servers put the message where the object belongs.
-        _ => excerpt(error.as_str().unwrap_or("without a message"), MOST_WORDS),
-    };
-    let code = error["code"].as_i64().unwrap_or(0);
-    let data = error.get_mut("data").map(Json::take).unwrap_or_default();
-    CallError::Answered { code, message, data }
+/// Whether an error says that the server is asked too often.
+///
+/// -32005 is "limit exceeded" of EIP-1474, -32029 that of several providers, and 429 stands for
+/// the status of HTTP. Others keep a general code and say it in words. A query that would find
+/// too much has a limit as well, but a different one.
+fn is_rate_limit(code: i64, message: &str) -> bool {
+    let words = message.to_lowercase();
+    if words.contains("query returned more than") || words.contains("block range") {
+        return false;
+    }
+    matches!(code, -32005 | -32029 | 429)
+        || ["rate limit", "ratelimit", "too many requests", "request count exceeded", "throttled"]
+            .iter()
+            .any(|sign| words.contains(sign))
 }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A node that answers by a function of method and headers; it ends with the test's runtime.
@@ -19,6 +20,9 @@ async fn node(
         let answer = Arc::clone(&answer);
         async move {
             let request: Json = serde_json::from_str(&body).expect("JSON");
+            if request.is_array() {
+                return error(-32600, "batch requests are not supported", &Json::Null);
+            }
             assert_eq!(request["jsonrpc"], "2.0");
             answer(request["method"].as_str().expect("method"), &request["params"], &headers)
         }
@@ -149,7 +153,8 @@ async fn whatever_a_server_does_wrong_is_told_in_words_without_the_key() {
     );
     assert_eq!(
         words(|| error(-32005, "daily request count exceeded", null)).await,
-        "rate limited: the node answered error -32005: daily request count exceeded"
+        "the endpoint limits our rate, so nothing is known of the node: error -32005: daily request \
+         count exceeded"
     );
     assert_eq!(
         words(|| (axum::http::StatusCode::BAD_REQUEST, error(-32602, "no", null)).into_response())
@@ -163,7 +168,8 @@ async fn whatever_a_server_does_wrong_is_told_in_words_without_the_key() {
     let status = |code: u16| axum::http::StatusCode::from_u16(code).expect("status");
     assert_eq!(
         words(move || (status(429), [("retry-after", "30")], "slow down").into_response()).await,
-        "rate limited by NODE (HTTP 429), to be asked again after 30"
+        "the endpoint limits our rate, so nothing is known of the node: HTTP 429, to be asked again \
+         after 30"
     );
     assert_eq!(
         words(move || (status(503), "<html>").into_response()).await,
@@ -318,4 +324,211 @@ async fn a_solana_node_that_is_behind_is_down_with_the_reason() {
         assert_eq!(seen.facts.get("slots_behind"), behind.as_ref());
         assert_eq!(check.sense(&seen).reasons, [reason]);
     }
+}
+
+/// A node that takes batches, and single calls only in a batch; it counts its requests.
+async fn batching(
+    answer: impl Fn(&str, &Json) -> Json + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let answer = Arc::new(answer);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let handler = move |body: String| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let answer = Arc::clone(&answer);
+        async move {
+            let calls: Vec<Json> = serde_json::from_str(&body).expect("a batch");
+            let one = |call: &Json| {
+                let mut answer =
+                    answer(call["method"].as_str().expect("a method"), &call["params"]);
+                answer["jsonrpc"] = json!("2.0");
+                answer["id"] = call["id"].clone();
+                answer
+            };
+            // In another order, as the specification allows.
+            Json::from(calls.iter().rev().map(one).collect::<Vec<_>>()).to_string()
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let app = Router::new().fallback(post(handler));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}/"), requests)
+}
+
+/// An Ethereum node at block 0x64 with everything that can be asked.
+fn whole_evm(method: &str, params: &Json) -> Json {
+    let result = match (method, &params[0]) {
+        ("eth_getBlockByNumber", tag) => {
+            let number = if *tag == "latest" { "0x64" } else { "0x24" };
+            json!({"number": number, "timestamp": "0x55ba467c"})
+        }
+        ("eth_syncing", _) => json!(false),
+        ("eth_chainId", _) => json!("0x1"),
+        ("net_peerCount", _) => json!("0x19"),
+        ("eth_gasPrice", _) => json!("0x37e11d600"),
+        ("web3_clientVersion", _) => json!("Geth/v1.14.0"),
+        ("eth_getBalance", _) if params[1] == "0x1" => json!("0x0"),
+        ("eth_call", call) if call["data"] == "0x18160ddd" => {
+            json!(format!("0x{:064x}", 2_500_000_000_000_000_000_u64))
+        }
+        _ => return json!({"error": {"code": -32601, "message": "no such method"}}),
+    };
+    json!({"result": result})
+}
+
+#[tokio::test]
+async fn an_evm_node_is_asked_everything_in_one_request() {
+    let (url, requests) = batching(whole_evm).await;
+    let more = "chain = 'evm'\nchain_id = 1\narchive = true\n\
+                [call]\nto = '0xdac17f958d2ee523a2206206994597c13d831ec7'\n\
+                data = '0x18160ddd'\ndecimals = 18";
+    let check = check(&url, more);
+    let facts = facts(&*check).await;
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(facts.get("block_number"), Some(&Fact::Int(100)));
+    assert_eq!(facts.get("finality_lag_blocks"), Some(&Fact::Int(64)));
+    assert_eq!(facts.get("peer_count"), Some(&Fact::Int(25)));
+    assert_eq!(number(&facts, "gas_price_gwei"), 15.0);
+    assert_eq!(number(&facts, "call_value"), 2.5);
+    assert_eq!(facts.get("archive"), Some(&Fact::Bool(true)));
+    assert_eq!(facts.get("version"), Some(&Fact::from("Geth/v1.14.0")));
+    assert_eq!(facts.get("rate_limited"), Some(&Fact::Bool(false)));
+    let absent = json!({"blocks_behind": "there is no `reference` to compare with"});
+    assert_eq!(facts.get("absent"), Some(&Fact::from(absent)));
+}
+
+#[tokio::test]
+async fn what_a_provider_does_not_offer_is_absent_with_the_reason() {
+    let (url, _) = batching(|method, params| match method {
+        "net_peerCount" => json!({"error": {"code": -32601, "message": "not here"}}),
+        "eth_gasPrice" => json!({"error": {"code": -32000, "message": "not today"}}),
+        "web3_clientVersion" => json!({"result": null}),
+        "eth_getBalance" => json!({"error": {"code": -32000, "message": "missing trie node"}}),
+        _ => whole_evm(method, params),
+    })
+    .await;
+    let check = check(&url, "chain = 'evm'\narchive = true");
+    let seen = observe(&*check).await;
+    assert_eq!(seen.error, None);
+    let Some(Fact::Json(absent)) = seen.facts.get("absent") else { panic!("{seen:?}") };
+    assert_eq!(absent["peer_count"], "the node does not offer net_peerCount");
+    assert_eq!(absent["gas_price_gwei"], "the node answered error -32000: not today");
+    assert_eq!(absent["version"], "the answer to web3_clientVersion does not tell it");
+    assert_eq!(seen.facts.get("archive"), Some(&Fact::Bool(false)));
+    let reason = "the node is no archive node: it has not the state of that block";
+    assert_eq!(check.sense(&seen).reasons, [reason]);
+}
+
+#[tokio::test]
+async fn a_node_on_another_chain_is_down_whatever_it_says_else() {
+    let (url, _) = batching(whole_evm).await;
+    let seen = observe(&*check(&url, "chain = 'evm'\nchain_id = 10")).await;
+    assert_eq!(seen.error.as_deref(), Some("the node serves chain 1, not 10"));
+    assert_eq!(seen.facts.get("block_number"), Some(&Fact::Int(100)));
+}
+
+#[tokio::test]
+async fn a_rate_limit_says_nothing_of_the_node() {
+    for limit in [
+        json!({"error": {"code": -32005, "message": "limit exceeded"}}),
+        json!({"error": {"code": -32029, "message": "Too many requests"}}),
+        json!({"error": {"code": -32000, "message": "rate limit reached, upgrade your plan"}}),
+    ] {
+        let (url, _) = batching(move |method, params| match method {
+            "eth_chainId" => limit.clone(),
+            _ => whole_evm(method, params),
+        })
+        .await;
+        let seen = observe(&*check(&url, "chain = 'evm'")).await;
+        assert_eq!(seen.undecided, Some("rate_limited"), "{seen:?}");
+        assert_eq!(seen.facts.get("rate_limited"), Some(&Fact::Bool(true)));
+    }
+    let (url, _) = batching(|_, _| {
+        json!({"error": {"code": -32005, "message": "query returned more than 10000 results"}})
+    })
+    .await;
+    let seen = observe(&*check(&url, "chain = 'evm'")).await;
+    assert_eq!(seen.undecided, None, "{seen:?}");
+}
+
+#[tokio::test]
+async fn references_that_fail_are_told_and_do_no_harm() {
+    let (url, _) = batching(whole_evm).await;
+    let gone = format!("http://127.0.0.1:{}", free_port());
+    let facts = facts(&*check(&url, &format!("chain = 'evm'\nreference = ['{gone}']"))).await;
+    assert_eq!(facts.get("references_failed"), Some(&Fact::Int(1)));
+    let Some(Fact::Json(told)) = facts.get("references") else { panic!("{facts:?}") };
+    assert!(told[&gone].as_str().is_some_and(|words| words.contains("refused")), "{told}");
+}
+
+#[tokio::test]
+async fn calls_of_ones_own_go_in_one_batch() {
+    let (url, requests) = batching(|method, params| match method {
+        "sum" => json!({"result": params}),
+        _ => json!({"error": {"code": 7, "message": "no"}}),
+    })
+    .await;
+    let calls = "[[batch]]\nmethod = 'sum'\nparams = [1]\n[[batch]]\nmethod = 'sum'";
+    let facts = facts(&*check(&url, calls)).await;
+    assert_eq!(facts.get("results"), Some(&Fact::from(json!([[1], []]))));
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+
+    let seen = observe(&*check(&url, &format!("{calls}\n[[batch]]\nmethod = 'other'"))).await;
+    assert_eq!(seen.error.as_deref(), Some("call 3 (other): the node answered error 7: no"));
+    assert_eq!(seen.facts.get("results"), Some(&Fact::from(json!([[1], [], null]))));
+}
+
+#[tokio::test]
+async fn a_node_without_batches_is_asked_singly_from_then_on() {
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refusals);
+    let handler = move |body: String| {
+        let counted = Arc::clone(&counted);
+        async move {
+            let request: Json = serde_json::from_str(&body).expect("JSON");
+            if request.is_array() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                return (axum::http::StatusCode::BAD_REQUEST, "no batches").into_response();
+            }
+            evm(5, request["method"].as_str().expect("a method"))
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let url = format!("http://{}", listener.local_addr().expect("address"));
+    let app = Router::new().fallback(post(handler));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let check = check(&url, "chain = 'evm'");
+    for _ in 0..3 {
+        assert_eq!(facts(&*check).await.get("block_number"), Some(&Fact::Int(5)));
+    }
+    assert_eq!(refusals.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn options_of_one_chain_are_refused_elsewhere() {
+    let told = |text: &str, expected: &[&str]| {
+        let told = problems(&KIND, &format!("url = 'http://h'\n{text}"));
+        let all = expected.iter().all(|problem| told.contains(problem));
+        assert!(all && told.lines().count() == expected.len(), "{told}");
+    };
+    told(
+        "chain = 'solana'\nchain_id = 0\n[call]\nto = '0x1'\nwith = 1",
+        &[
+            "`chain_id`, `archive` and `call` do nothing without chain = \"evm\"",
+            "a.toml:3:12: chain_id: must be a positive number (1 is Ethereum)",
+            "call.data: is missing",
+            "call.to: must be hexadecimal bytes after 0x",
+            "call.with: unknown key",
+        ],
+    );
+    told(
+        "method = 'a'\narchive = 'x'\n[[batch]]\nparams = [1]",
+        &[
+            "`call` do nothing without",
+            "archive: must be true, or the number of an old block",
+            "batch: does not go together with `method`",
+            "method: is missing",
+        ],
+    );
 }

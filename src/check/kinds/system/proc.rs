@@ -1,5 +1,4 @@
-//! What Linux says in `/proc`: mounts, network devices and processes. On other systems the facts
-//! from here are absent.
+//! What Linux says in `/proc` of mounts and of the names of processes.
 
 use std::fs;
 use std::io;
@@ -59,39 +58,21 @@ impl Mount {
 }
 
 /// All mounts that this process sees.
-pub fn mounts() -> io::Result<Vec<Mount>> {
-    fs::read_to_string("/proc/self/mounts").map(|text| read_mounts(&text))
+pub fn mounts(root: &Path) -> io::Result<Vec<Mount>> {
+    fs::read_to_string(root.join("proc/self/mounts")).map(|text| read_mounts(&text))
 }
 
-/// Bytes received and sent by all network devices since they came up.
-///
-/// Only real devices count: bridges and tunnels would count the same bytes again. Where there is
-/// no real one, as in a container, all but the loopback count.
-pub fn network_totals() -> Option<(u64, u64)> {
-    let text = fs::read_to_string("/proc/net/dev").ok()?;
-    let is_real = |name: &str| Path::new("/sys/class/net").join(name).join("device").exists();
-    Some(read_network(&text, is_real))
-}
-
-/// How many processes there are, and how many of them are called `name`.
-pub fn processes(name: Option<&str>) -> Option<(i64, i64)> {
-    let (mut all, mut called) = (0, 0);
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let is_process =
-            entry.file_name().to_str().is_some_and(|id| id.bytes().all(|b| b.is_ascii_digit()));
-        if !is_process {
-            continue;
-        }
-        all += 1;
-        if name.is_some_and(|name| is_called(&entry.path(), name)) {
-            called += 1;
-        }
-    }
-    Some((all, called))
+/// How many processes there are.
+pub fn count(root: &Path) -> Option<i64> {
+    let entries = fs::read_dir(root.join("proc")).ok()?.flatten();
+    let is_process = |name: &std::ffi::OsStr| {
+        name.to_str().is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    i64::try_from(entries.filter(|entry| is_process(&entry.file_name())).count()).ok()
 }
 
 /// Whether the process in the folder `process` is called `name`. It may be gone meanwhile.
-fn is_called(process: &Path, name: &str) -> bool {
+pub fn is_called(process: &Path, name: &str) -> bool {
     let Ok(comm) = fs::read(process.join("comm")) else { return false };
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
     if name.len() <= COMM_LENGTH {
@@ -127,34 +108,9 @@ fn unescaped(field: &str) -> String {
         .replace("\\134", "\\")
 }
 
-/// See proc_pid_net(5): after the name, the first number is of bytes received, the ninth of bytes
-/// sent.
-fn read_network(text: &str, is_real: impl Fn(&str) -> bool) -> (u64, u64) {
-    let (mut real, mut others) = ((0, 0), (0, 0));
-    let mut any_real = false;
-    for (name, counts) in text.lines().filter_map(|line| line.split_once(':')) {
-        let name = name.trim();
-        let mut counts = counts.split_ascii_whitespace();
-        let received = counts.next().and_then(|count| count.parse::<u64>().ok());
-        let sent = counts.nth(7).and_then(|count| count.parse::<u64>().ok());
-        let (Some(received), Some(sent)) = (received, sent) else { continue };
-        let totals = if is_real(name) {
-            any_real = true;
-            &mut real
-        } else if name == "lo" {
-            continue;
-        } else {
-            &mut others
-        };
-        totals.0 += received;
-        totals.1 += sent;
-    }
-    if any_real { real } else { others }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Mount, is_called, processes, read_mounts, read_network};
+    use super::{Mount, is_called, read_mounts};
     use std::path::Path;
 
     fn local_disks(text: &str) -> Vec<String> {
@@ -186,18 +142,6 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_counted_once() {
-        let text = "Inter-|   Receive                            |  Transmit\n \
-                    face |bytes packets errs drop fifo frame compressed multicast|bytes packets\n\
-                    lo: 900 1 0 0 0 0 0 0 900 1 0 0 0 0 0 0\n\
-                    eth0: 100 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0\n\
-                    wlan0:  10 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n\
-                    docker0: 50 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n";
-        assert_eq!(read_network(text, |name| name == "eth0" || name == "wlan0"), (110, 22));
-        assert_eq!(read_network(text, |_| false), (160, 29));
-    }
-
-    #[test]
     fn a_process_is_known_by_its_name() {
         let folder = tempfile::tempdir().expect("folder");
         let write = |comm: &str, cmdline: &str| {
@@ -211,11 +155,5 @@ mod tests {
         assert!(is_called(folder.path(), "systemd-resolved"));
         assert!(!is_called(folder.path(), "systemd-resolver"));
         assert!(!is_called(Path::new("/proc/0"), "nginx"));
-    }
-
-    #[test]
-    fn the_processes_of_this_machine_are_counted() {
-        let (all, called) = processes(Some("no-process-has-this")).expect("a /proc");
-        assert!(all >= 1 && called == 0, "{all} {called}");
     }
 }
