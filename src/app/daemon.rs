@@ -11,14 +11,12 @@ use super::{housekeeping, mail};
 use crate::chat::{self, Bots};
 use crate::check::Shared;
 use crate::clock::Clock;
-use crate::config::Problem;
+use crate::config::{History, Keep, Problem, StoreAddress};
 use crate::deliver::Net;
 use crate::deliver::outbox::Outbox;
 use crate::model::{Board, Name, Timestamp};
-use crate::record::retention::Retention;
-use crate::record::sqlite::SqliteStore;
 use crate::record::writer::{self, Writer};
-use crate::record::{Store, StoreError};
+use crate::record::{self, Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
 use crate::serve::{self, Api, Control, Links, Settings};
@@ -111,7 +109,7 @@ pub struct Running {
     /// Cancelled when the monitor or the writer ends.
     broken: CancellationToken,
     /// Held as long as the daemon runs, so that no second one uses the same history.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// What a reload cannot change.
@@ -119,9 +117,9 @@ pub struct Running {
 struct Fixed {
     name: Name,
     listen: SocketAddr,
-    store: PathBuf,
+    store: StoreAddress,
     max_in_flight: usize,
-    keep: Duration,
+    keep: Keep,
 }
 
 impl Fixed {
@@ -129,9 +127,9 @@ impl Fixed {
         Self {
             name: plan.name.clone(),
             listen: plan.api.listen,
-            store: plan.history.sqlite.clone(),
+            store: plan.history.store.clone(),
             max_in_flight: plan.max_in_flight,
-            keep: plan.history.keep_raw,
+            keep: plan.history.keep,
         }
     }
 }
@@ -148,9 +146,9 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let fixed = Fixed::of(&plan);
     let listener = listen(plan.api.listen).await?;
     let address = listener.local_addr().unwrap_or(plan.api.listen);
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&plan.history.sqlite).await?);
-    let lock = lock_store(&plan.history.sqlite)?;
-    let links = Arc::new(Links::open(&beside(&plan.history.sqlite, ".links")));
+    let store = record::open(&plan.history.store).await?;
+    let lock = lock_store(&plan.history)?;
+    let links = Arc::new(Links::open(&plan.history.beside(".links")));
     let saved = store.load(mail::look_back(&plan.channels, started.wall)).await?;
     for place in &saved.unreadable {
         tracing::error!(%place, "the history holds something unreadable, which is left out");
@@ -186,7 +184,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         events: events.downgrade(),
         gauges: Arc::clone(&gauges),
     };
-    let tasks = make_tasks(plan.checks, &HashMap::new(), &shared);
+    let tasks = make_tasks(std::mem::take(&mut plan.checks), &HashMap::new(), &shared);
     refill(tasks.values(), &*store, started.wall).await;
     let mut monitor = Monitor::new(parts, core);
     monitor.take(tasks.values().cloned().collect(), rules);
@@ -199,7 +197,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     own(&events, alerting::CONFIG, None).await;
     tokio::spawn(watch_store(health_seen.clone(), events.downgrade()));
 
-    let settings = Arc::new(ArcSwap::from_pointee(plan.api.settings()));
+    let settings = Arc::new(ArcSwap::from_pointee(plan.api_settings()));
     let control = AppControl {
         name: plan.name,
         started,
@@ -233,8 +231,8 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     };
     let stop_api = CancellationToken::new();
     let api_task = tokio::spawn(serve::serve(listener, api, stop_api.clone()));
-    let keep = Retention { raw: plan.history.keep_raw, incidents: plan.history.keep_incidents };
-    let chores = housekeeping::start(Arc::clone(&store), Arc::clone(&clock), keep).await?;
+    let terms = housekeeping::Terms { keep: plan.history.keep, zone: plan.time_zone };
+    let chores = housekeeping::start(Arc::clone(&store), Arc::clone(&clock), terms).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         checks = tasks.len(),
@@ -280,22 +278,17 @@ fn vital(
     })
 }
 
-/// The file that stands beside the store and has its name with this ending.
-fn beside(store: &Path, ending: &str) -> PathBuf {
-    let mut path = store.as_os_str().to_owned();
-    path.push(ending);
-    PathBuf::from(path)
-}
-
-/// Takes the lock beside the store, which the system gives back whatever way the daemon ends.
-fn lock_store(store: &Path) -> Result<File, RunError> {
-    let path = beside(store, ".lock");
+/// Takes the lock beside a file, which the system gives back whatever way the daemon ends. A database
+/// has a lock of its own.
+fn lock_store(history: &History) -> Result<Option<File>, RunError> {
+    let StoreAddress::Sqlite(store) = &history.store else { return Ok(None) };
+    let path = history.beside(".lock");
     let failed = |error: std::io::Error| RunError::Lock { path: path.clone(), error };
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RunError::InUse(store.to_owned())),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(RunError::InUse(store.clone())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -349,7 +342,7 @@ impl Running {
         });
         refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
         let (added, changed, removed) = difference(&self.tasks, &tasks);
-        self.settings.store(Arc::new(plan.api.settings()));
+        self.settings.store(Arc::new(plan.api_settings()));
         let operators = mail::operators(&plan);
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
         let destinations = mail::destinations(&mut plan, &self.store, &self.links);

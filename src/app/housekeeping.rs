@@ -1,25 +1,67 @@
 //! The daemon's own chores, at their times.
 
 use crate::clock::Clock;
-use crate::record::Store;
+use crate::config::Keep;
 use crate::record::retention::{Retention, sweep};
+use crate::record::{Sealing, Store, sealing};
+use chrono_tz::Tz;
 use std::sync::Arc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 /// When old history is deleted: at minutes that are no round ones, when less else is done.
 const SWEEP_AT: &str = "13 7,22,37,52 * * * *";
+/// When older results are sealed.
+const SEAL_AT: &str = "41 * * * * *";
+
+/// What the chores go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long what is kept.
+    pub keep: Keep,
+    /// The zone whose days history has.
+    pub zone: Tz,
+}
+
+impl Terms {
+    fn retention(&self) -> Retention {
+        let Keep { raw, minute, hourly, daily, incidents } = self.keep;
+        Retention { raw, minute, hourly, daily, incidents }
+    }
+
+    fn sealing(&self) -> Sealing {
+        Sealing { results: sealing::RESULTS, age: sealing::AGE, zone: self.zone }
+    }
+}
 
 /// Starts the chores.
 pub async fn start(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    keep: Retention,
+    terms: Terms,
 ) -> Result<JobScheduler, JobSchedulerError> {
     let chores = JobScheduler::new().await?;
+    let at_work = Arc::new(tokio::sync::Mutex::new(()));
+    let (seal_store, seal_clock, sealing_now) =
+        (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&at_work));
+    let sealing = Job::new_async(SEAL_AT, move |_, _| {
+        let (store, clock) = (Arc::clone(&seal_store), Arc::clone(&seal_clock));
+        let at_work = Arc::clone(&sealing_now);
+        Box::pin(async move {
+            // A round that takes longer than a minute does its work alone.
+            let Ok(_alone) = at_work.try_lock() else { return };
+            match sealing::round(&*store, &terms.sealing(), clock.wall()).await {
+                Ok(0) => {}
+                Ok(results) => tracing::debug!(results, "older results sealed"),
+                Err(error) => tracing::warn!(%error, "older results could not be sealed"),
+            }
+        })
+    })?;
     let sweeping = Job::new_async(SWEEP_AT, move |_, _| {
         let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+        let at_work = Arc::clone(&at_work);
         Box::pin(async move {
-            match sweep(&*store, &keep, clock.wall()).await {
+            let _alone = at_work.lock().await;
+            match sweep(&*store, &terms.retention(), clock.wall()).await {
                 Ok(swept) if swept.results + swept.incidents > 0 => {
                     tracing::info!(swept.results, swept.incidents, "old history deleted");
                 }
@@ -28,6 +70,7 @@ pub async fn start(
             }
         })
     })?;
+    chores.add(sealing).await?;
     chores.add(sweeping).await?;
     chores.start().await?;
     Ok(chores)

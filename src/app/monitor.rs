@@ -7,7 +7,7 @@ use super::plan::PlannedCheck;
 use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
-use crate::model::{Board, CheckView, Facts, Labels, Moment, Name, Notice, Timestamp};
+use crate::model::{Board, CheckView, Facts, Labels, Moment, Name, Notice, RunResult, Timestamp};
 use crate::record::Batch;
 use crate::record::writer::{Committed, StoreHealth, Writer};
 use crate::recover::{Order, Outcome, Recoverer, Started};
@@ -247,7 +247,8 @@ impl Monitor {
         let mut own_changed = false;
         for effect in effects {
             match effect {
-                Effect::Record(result, state) => {
+                Effect::Record(mut result, state) => {
+                    result.stands_for = self.stands_for(&result);
                     self.parts.writer.record(result, state.map(|state| *state));
                 }
                 Effect::Commit(batch) => {
@@ -320,7 +321,17 @@ impl Monitor {
             next_run: watched.next_run.filter(|_| state.paused.is_none()),
         });
     }
+
+    /// For how long a result says how its check is: until the next run is due, and a little late.
+    fn stands_for(&self, result: &RunResult) -> Duration {
+        let Some(watched) = self.checks.get(&result.check) else { return Duration::ZERO };
+        let gap = watched.next_run.map_or(Duration::ZERO, |next| next.since(result.at));
+        gap + gap.min(LATEST) + watched.task.planned.timeout
+    }
 }
+
+/// The most that a run may be late before nobody knows how its check is.
+const LATEST: Duration = Duration::from_secs(600);
 
 fn spec(planned: &PlannedCheck) -> CheckSpec {
     CheckSpec {

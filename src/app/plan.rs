@@ -8,19 +8,20 @@ use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::clock::{Clock as _, System};
 use crate::config::{
-    self, ApiSettings, History, Interpolator, KeyMaterial, Place, Problem, Problems, RawChannel,
-    RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings,
+    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Place, Problem, Problems,
+    RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
 use crate::incident::Policy;
 use crate::judge::{Judge, Which};
 use crate::model::Name;
+use crate::record::query::Reach;
 use crate::recover::actions as ways;
 use crate::render::Renderer;
 use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
-use crate::serve::{self, ApiKey, Keys, Scope};
+use crate::serve::{self, ApiKey, Keys, Scope, Spans};
 use chrono_tz::Tz;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -71,10 +72,15 @@ pub struct PlannedApi {
     pub keys: Keys,
 }
 
-impl PlannedApi {
-    /// What a reload may change.
-    pub fn settings(&self) -> serve::Settings {
-        serve::Settings { keys: self.keys.clone(), public_status: self.public_status }
+impl Plan {
+    /// What a reload may change of the API.
+    pub fn api_settings(&self) -> serve::Settings {
+        let Keep { minute, hourly, .. } = self.history.keep;
+        serve::Settings {
+            keys: self.api.keys.clone(),
+            public_status: self.api.public_status,
+            spans: Spans { zone: self.time_zone, reach: Reach { minute, hour: hourly } },
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod kinds;
 pub mod support;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use support::Shared;
 

@@ -4,6 +4,7 @@ use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
 use super::section::Section;
 use crate::model::{Name, Secret, did_you_mean, name_problem};
 use chrono_tz::Tz;
+use sqlx::postgres::PgConnectOptions;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,12 +43,61 @@ pub struct Settings<'i> {
 /// Where history is kept, and how long.
 #[derive(Debug)]
 pub struct History {
-    /// The SQLite file; relative ones are already resolved.
-    pub sqlite: PathBuf,
-    /// How long single results, and resolved incidents with their notices, are kept.
-    pub keep_raw: Duration,
-    /// How long resolved incidents are kept.
-    pub keep_incidents: Duration,
+    /// Where it is.
+    pub store: StoreAddress,
+    /// The folder of what the daemon keeps in files.
+    pub state_folder: PathBuf,
+    /// How long what is kept.
+    pub keep: Keep,
+}
+
+impl History {
+    /// A file that stands beside the store, with its name and this ending.
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        let mut path = match &self.store {
+            StoreAddress::Sqlite(path) => path.clone().into_os_string(),
+            StoreAddress::Postgres(_) => self.state_folder.join("watchbell").into_os_string(),
+        };
+        path.push(ending);
+        PathBuf::from(path)
+    }
+}
+
+/// Where history is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// In this file; a relative one is already resolved.
+    Sqlite(PathBuf),
+    /// In the database at this address, which is a usable one.
+    Postgres(Secret),
+}
+
+/// How long what is kept of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Single results.
+    pub raw: Duration,
+    /// Roll-ups by minute.
+    pub minute: Duration,
+    /// Roll-ups by hour.
+    pub hourly: Duration,
+    /// Roll-ups by day.
+    pub daily: Duration,
+    /// Resolved incidents with their notices.
+    pub incidents: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self {
+            raw: DAY * 14,
+            minute: DAY * 30,
+            hourly: DAY * 400,
+            daily: DAY * 3650,
+            incidents: DAY * 400,
+        }
+    }
 }
 
 /// The status API.
@@ -152,9 +202,9 @@ pub fn read_settings<'i>(
         templates: base.join("alert-templates"),
         max_in_flight: 1000,
         history: History {
-            sqlite: state_folder.join("watchbell.db"),
-            keep_raw: Duration::from_secs(14 * 86_400),
-            keep_incidents: Duration::from_secs(400 * 86_400),
+            store: StoreAddress::Sqlite(state_folder.join("watchbell.db")),
+            state_folder: state_folder.to_owned(),
+            keep: Keep::default(),
         },
         api: ApiSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
@@ -234,29 +284,41 @@ pub fn parse_zone(name: &str) -> Result<Tz, String> {
 }
 
 fn read_history(table: &mut Section<'_>, history: &mut History, state_folder: &Path) {
-    if let Some(path) = table.built("store", |url: String| parse_store(&url)) {
-        history.sqlite = state_folder.join(path);
+    if let Some(store) = table.built("store", |url: Secret| parse_store(url, state_folder)) {
+        history.store = store;
     }
     if let Some(mut keep) = table.table("keep") {
-        if let Some(raw) = keep.duration("raw") {
-            history.keep_raw = raw;
-        }
-        for key in ["minute", "hourly", "daily"] {
-            keep.not_yet(key, "roll-ups are not made yet");
+        let Keep { raw, minute, hourly, daily, incidents } = &mut history.keep;
+        for (key, span) in [
+            ("raw", raw),
+            ("minute", minute),
+            ("hourly", hourly),
+            ("daily", daily),
+            ("incidents", incidents),
+        ] {
+            if let Some(given) = keep.duration(key) {
+                *span = given;
+            }
         }
         table.finish_child(keep);
     }
 }
 
-fn parse_store(url: &str) -> Result<PathBuf, String> {
-    match url.split_once(':') {
+fn parse_store(address: Secret, state_folder: &Path) -> Result<StoreAddress, String> {
+    match address.expose().split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
-            Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+            let path = path.strip_prefix("//").unwrap_or(path);
+            Ok(StoreAddress::Sqlite(state_folder.join(path)))
         }
         Some(("postgres" | "postgresql", _)) => {
-            Err("history in PostgreSQL is not there yet; use sqlite:watchbell.db".to_owned())
+            // What the parser says may quote a part of the address, and so a password.
+            let usable = address.expose().parse::<PgConnectOptions>().is_ok();
+            let looks = "is no address of a PostgreSQL database (such as \
+                         postgres://watchbell:password@host/watchbell)";
+            usable.then_some(StoreAddress::Postgres(address)).ok_or_else(|| looks.to_owned())
         }
-        _ => Err("is not a store (such as sqlite:watchbell.db)".to_owned()),
+        _ => Err("is not a store (such as sqlite:watchbell.db or postgres://user@host/database)"
+            .to_owned()),
     }
 }
 

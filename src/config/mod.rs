@@ -10,7 +10,8 @@ mod section;
 
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
 pub use daemon::{
-    ApiSettings, History, KeyMaterial, Rate, RawChannel, RawKey, Settings, read_settings,
+    ApiSettings, History, Keep, KeyMaterial, Rate, RawChannel, RawKey, Settings, StoreAddress,
+    read_settings,
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};

@@ -81,6 +81,12 @@ pub struct RunResult {
     pub reasons: Vec<String>,
     /// The facts that are kept, as a JSON object.
     pub facts: serde_json::Value,
+    /// For how long it says how the check is, if no other run follows: past that nobody knows.
+    #[serde(skip)]
+    pub stands_for: Duration,
+    /// Whether it fell into maintenance, of which no uptime counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
 }
 
 impl RunResult {
@@ -94,6 +100,8 @@ impl RunResult {
             reasons: run.verdict.reasons,
             // Facts are plain JSON; there is nothing in them that could fail.
             facts: serde_json::to_value(&run.facts).unwrap_or_default(),
+            stands_for: Duration::ZERO,
+            maintenance: false,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! How single values look inside a database, the same in every store.
 
 use super::StoreError;
-use crate::model::Status;
+use crate::model::{Name, RunResult, Status, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
+use std::time::Duration;
 
 /// The number that stands for a status; the two commonest take no room in SQLite.
 pub(super) const fn status_code(status: Status) -> i64 {
@@ -22,6 +23,20 @@ pub(super) fn status_from_code(code: i64) -> Option<Status> {
     Status::ALL.into_iter().find(|status| status_code(*status) == code)
 }
 
+/// Beside the code of a status: in maintenance.
+const MAINTENANCE: i64 = 8;
+
+/// The number that stands for the status of a result, and for whether it fell into maintenance.
+pub(super) const fn result_code(result: &RunResult) -> i64 {
+    let code = status_code(result.status);
+    if result.maintenance { code | MAINTENANCE } else { code }
+}
+
+/// What such a number stands for.
+pub(super) fn from_result_code(code: i64) -> Option<(Status, bool)> {
+    Some((status_from_code(code & !MAINTENANCE)?, code & MAINTENANCE != 0))
+}
+
 /// Milliseconds as whole microseconds, which is as exact as a latency is kept.
 pub(super) fn to_micros(millis: f64) -> i64 {
     // The cast takes numbers that do not fit to the nearest that does, and NaN to zero.
@@ -31,6 +46,16 @@ pub(super) fn to_micros(millis: f64) -> i64 {
 /// Microseconds as milliseconds.
 pub(super) fn from_micros(micros: i64) -> f64 {
     micros as f64 / 1000.0
+}
+
+/// A span as whole milliseconds.
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whole milliseconds as a span.
+pub(super) fn from_millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 /// A value as JSON text.
@@ -77,6 +102,46 @@ pub(super) fn decode_facts(
     let names: Vec<String> = decode(names, &place)?;
     let values: Vec<Json> = decode(values, &place)?;
     Ok(Json::Object(names.into_iter().zip(values).collect()))
+}
+
+/// A result as a row holds it.
+pub(super) struct ResultCells<'r> {
+    pub at: i64,
+    /// The status and maintenance.
+    pub code: i64,
+    pub latency_us: i64,
+    /// A JSON array; none where there are no reasons.
+    pub reasons: Option<&'r str>,
+    /// The names of the facts; none where `facts` holds a whole JSON value.
+    pub names: Option<&'r str>,
+    /// The values of the facts.
+    pub facts: Option<&'r str>,
+    pub stands_ms: i64,
+}
+
+impl ResultCells<'_> {
+    /// The result of `check` that they hold.
+    pub fn read(&self, check: &Name) -> Result<RunResult, StoreError> {
+        let at = Timestamp::from_millis(self.at);
+        let place = || format!("the result of check {check} at {at}");
+        let (status, maintenance) = from_result_code(self.code).ok_or_else(|| {
+            StoreError::Unreadable { place: place(), why: format!("{} is no status", self.code) }
+        })?;
+        let reasons = match self.reasons {
+            Some(text) => decode(text, place)?,
+            None => Vec::new(),
+        };
+        Ok(RunResult {
+            check: Name::clone(check),
+            at,
+            status,
+            latency_ms: from_micros(self.latency_us),
+            reasons,
+            facts: decode_facts(self.names, self.facts, place)?,
+            stands_for: from_millis(self.stands_ms),
+            maintenance,
+        })
+    }
 }
 
 struct Values<'a>(&'a Map<String, Json>);

@@ -1,12 +1,19 @@
 //! What every store must keep to. Each promise is a function over `&dyn Store`; the modules at the
 //! end run all of them over each store.
 
+mod archive;
+
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
 use crate::model::{
     CheckState, Incident, Labels, Matcher, Name, Notice, NoticeState, RunResult, Silence, Status,
     TimelineEntry, Timestamp, What,
 };
 use crate::record::retention;
+use archive::{
+    a_result_from_before_what_is_sealed_keeps_its_place, a_strip_has_the_days_of_every_check,
+    each_result_counts_once_whatever_is_sealed, sealed_results_read_as_before,
+    what_is_sealed_is_forgotten_in_time,
+};
 use serde_json::json;
 use std::future::Future;
 use std::slice::from_ref;
@@ -26,6 +33,8 @@ pub(super) fn result(check: &str, seconds: i64) -> RunResult {
         latency_ms: 12.345,
         reasons: Vec::new(),
         facts: json!({"status": 200, "latency_ms": 12.345, "error": ""}),
+        stands_for: Duration::from_secs(90),
+        maintenance: false,
     }
 }
 
@@ -73,6 +82,11 @@ pub(super) fn silence(id: &str, starts: i64, ends: i64) -> Silence {
 
 pub(super) fn state(seconds: i64) -> CheckState {
     CheckState { bad_streak: 2, last_run: Some(at(seconds)), ..CheckState::new(at(0)) }
+}
+
+fn keep(raw: u64, incidents: u64) -> Retention {
+    let (raw, incidents) = (Duration::from_secs(raw), Duration::from_secs(incidents));
+    Retention { raw, minute: raw, hourly: raw, daily: raw, incidents }
 }
 
 fn page(limit: u32, cursor: Option<String>) -> Page {
@@ -378,7 +392,7 @@ async fn open_incidents_and_owed_notices_are_never_forgotten(store: &dyn Store) 
     incidents.extend(old);
     store.commit(&Batch { incidents, notices, ..Batch::default() }).await.unwrap();
 
-    let keep = Retention { raw: Duration::from_secs(1), incidents: Duration::from_secs(60) };
+    let keep = keep(1, 60);
     assert_eq!(store.forget_incidents(at(40), 2).await.unwrap(), 2);
     let swept = retention::sweep(store, &keep, at(100)).await.unwrap();
     assert_eq!((swept.results, swept.incidents), (0, 4));
@@ -408,7 +422,7 @@ async fn silences_are_kept_for_a_while_after_their_end(store: &dyn Store) {
     assert_eq!(ids(MONTH).await, ["over", "pending"]);
     assert_eq!(ids(MONTH + 50).await, ["pending"]);
 
-    let keep = Retention { raw: Duration::from_secs(1), incidents: Duration::from_secs(60) };
+    let keep = keep(1, 60);
     let swept = retention::sweep(store, &keep, at(MONTH)).await.unwrap();
     assert_eq!(swept.silences, 1);
     assert_eq!(ids(0).await, ["over", "pending"]);
@@ -435,8 +449,28 @@ async fn readers_do_not_wait_for_a_writer(store: &dyn Store) {
     assert_eq!(times(store, "b49").await.len(), 100);
 }
 
-/// Runs every promise over the stores that `$open` makes, each time a new and empty one.
+/// Every promise, over the stores that `$open` makes, each time a new and empty one.
 macro_rules! contract {
+    ($open:expr) => {
+        contract! { $open;
+            what_goes_in_comes_out
+            a_later_item_with_the_same_key_stays
+            a_removed_check_keeps_its_results
+            thousands_of_results_go_in_at_once
+            a_cursor_goes_on_where_it_was_while_more_comes_in
+            filters_give_what_they_name_newest_first
+            a_start_learns_of_every_notice_that_still_matters
+            old_results_are_forgotten_in_steps
+            open_incidents_and_owed_notices_are_never_forgotten
+            silences_are_kept_for_a_while_after_their_end
+            readers_do_not_wait_for_a_writer
+            sealed_results_read_as_before
+            each_result_counts_once_whatever_is_sealed
+            a_result_from_before_what_is_sealed_keeps_its_place
+            what_is_sealed_is_forgotten_in_time
+            a_strip_has_the_days_of_every_check
+        }
+    };
     ($open:expr; $($promise:ident)*) => {$(
         #[tokio::test]
         async fn $promise() {
@@ -454,17 +488,11 @@ mod sqlite {
         (SqliteStore::open(folder.path().join("test.db")).await.unwrap(), folder)
     }
 
-    contract! { open();
-        what_goes_in_comes_out
-        a_later_item_with_the_same_key_stays
-        a_removed_check_keeps_its_results
-        thousands_of_results_go_in_at_once
-        a_cursor_goes_on_where_it_was_while_more_comes_in
-        filters_give_what_they_name_newest_first
-        a_start_learns_of_every_notice_that_still_matters
-        old_results_are_forgotten_in_steps
-        open_incidents_and_owed_notices_are_never_forgotten
-        silences_are_kept_for_a_while_after_their_end
-        readers_do_not_wait_for_a_writer
-    }
+    contract!(open());
+}
+
+mod postgres {
+    use crate::record::postgres::tests::open;
+
+    contract!(open());
 }

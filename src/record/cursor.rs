@@ -1,6 +1,6 @@
 //! Where a piece of a list ended, as a text that means nothing to whoever carries it.
 
-use super::StoreError;
+use super::{Page, Paged, StoreError};
 use crate::model::Timestamp;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,6 +50,25 @@ impl Cursor {
         let (at, id) = plain.strip_prefix(list.tag())?.split_once(':')?;
         Some(Self { at: Timestamp::from_millis(at.parse().ok()?), id: id.to_owned() })
     }
+}
+
+/// How many items a page has at most.
+pub(super) fn limit(page: &Page) -> i64 {
+    i64::from(page.limit.clamp(1, 1000))
+}
+
+/// Cuts off the one item too many that was asked for, which tells whether there is more.
+pub(super) fn paged<T>(
+    mut items: Vec<T>,
+    page: &Page,
+    list: List,
+    place: impl Fn(&T) -> Cursor,
+) -> Paged<T> {
+    let limit = usize::try_from(limit(page)).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|last| place(last).encode(list));
+    Paged { items, next }
 }
 
 #[cfg(test)]

@@ -3,25 +3,57 @@
 //! [`Store`] is the contract, [`sqlite`] keeps it; [`writer`] is the one task that writes, and
 //! [`retention`] forgets what is too old.
 
+pub mod archive;
 mod cells;
 #[cfg(test)]
 mod contract;
 mod cursor;
+pub mod export;
+pub mod postgres;
+pub mod query;
 pub mod retention;
+pub mod sealing;
 pub mod sqlite;
+mod turn;
 pub mod writer;
 
+pub use postgres::PgStore;
 pub use retention::Retention;
 pub use sqlite::SqliteStore;
 pub use writer::{Committed, StoreHealth, Writer};
 
+use crate::config::StoreAddress;
 use crate::model::{
     CheckState, Incident, Name, Notice, NoticeState, RunResult, Silence, Timestamp,
 };
+use archive::rollup::{Level, Rollups};
+use archive::tally::Tally;
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use cursor::{Cursor, List};
+use sqlx::postgres::PgConnectOptions;
 use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens the store at `address`, makes what is missing there, and brings its schema up to date.
+///
+/// # Errors
+/// Why it cannot be used, in words.
+pub async fn open(address: &StoreAddress) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match address {
+        StoreAddress::Sqlite(path) => Arc::new(SqliteStore::open(path).await?),
+        StoreAddress::Postgres(url) => {
+            let options = url.expose().parse::<PgConnectOptions>();
+            let options = options.map_err(|error| StoreError::Reach {
+                place: "of PostgreSQL".to_owned(),
+                why: url.redact(&error.to_string()),
+            })?;
+            Arc::new(PgStore::open(options).await?)
+        }
+    })
+}
 
 /// Where history lives. Every implementation passes the same contract tests.
 #[async_trait]
@@ -64,6 +96,35 @@ pub trait Store: Send + Sync + Debug {
     /// short transaction. Gives how many it deleted; fewer than `at_most` means that it is done.
     async fn forget_results(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
 
+    /// Seals what is due of some checks, going on where the step before ended: their results become
+    /// blocks and roll-ups, each in one transaction, so that a crash loses and doubles none.
+    async fn seal(&self, terms: &Sealing, now: Timestamp) -> Result<Pace, StoreError>;
+
+    /// The roll-ups of a check that begin within each of `parts`. Results that are not sealed yet
+    /// count as well; the last of them for no longer than until the end of the part.
+    async fn rollups(
+        &self,
+        check: &str,
+        parts: &[Part],
+        zone: Tz,
+    ) -> Result<Vec<Rollups>, StoreError>;
+
+    /// The days of all checks that begin within `span`, as far as they are sealed.
+    async fn days(&self, span: (Timestamp, Timestamp)) -> Result<Days, StoreError>;
+
+    /// Deletes up to `at_most` blocks of results that all are older than `before`. Gives how many
+    /// it deleted; fewer than `at_most` means that it is done.
+    async fn forget_blocks(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
+
+    /// Deletes up to `at_most` pages of roll-ups that end before `before`, as
+    /// [`Store::forget_blocks`] does.
+    async fn forget_rollups(
+        &self,
+        level: Level,
+        before: Timestamp,
+        at_most: u32,
+    ) -> Result<u64, StoreError>;
+
     /// Deletes up to `at_most` incidents resolved before `before`, and the notices that are about
     /// no incident any more. Owed notices stay, and with them what they are about. Gives how many
     /// it deleted of whichever were more; fewer than `at_most` means that it is done.
@@ -79,6 +140,40 @@ pub trait Store: Send + Sync + Debug {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 }
+
+/// When results are sealed, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealing {
+    /// So many of one check make a block.
+    pub results: u32,
+    /// Fewer do where the oldest is older than this.
+    pub age: Duration,
+    /// The zone whose days the roll-ups have.
+    pub zone: Tz,
+}
+
+/// A span, looked at in minutes, hours or days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How finely.
+    pub level: Level,
+    /// From then on.
+    pub from: Timestamp,
+    /// Until just before then.
+    pub to: Timestamp,
+}
+
+/// How a long piece of work goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// What this step did.
+    pub done: u64,
+    /// Whether the next step may find more to do.
+    pub more: bool,
+}
+
+/// The tallies of days, by check, each by the start of its day.
+pub type Days = Vec<(Name, Vec<(Timestamp, Tally)>)>;
 
 /// What one transaction writes. Everything replaces what stands under its key (of a result: its
 /// check and time); of two items with one key the later one stays.
@@ -201,6 +296,22 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// The server cannot be reached, or is not one that can be used.
+    #[error("the database {place} cannot be used: {why}")]
+    Reach {
+        /// The server and its database.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Another daemon keeps its history there.
+    #[error(
+        "another watchbell uses the database {place}; give each its own, or stop the other one"
+    )]
+    Shared {
+        /// The server and its database.
+        place: String,
+    },
     /// The schema is one that this version does not know.
     #[error(
         "the database {place} was written by a newer Watchbell (its schema is {found}, this \
@@ -240,7 +351,9 @@ impl StoreError {
         match self {
             Self::Database(sqlx::Error::Encode(_)) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                error.kind() != sqlx::error::ErrorKind::Other || sqlite::is_about_data(&**error)
+                error.kind() != sqlx::error::ErrorKind::Other
+                    || sqlite::is_about_data(&**error)
+                    || postgres::is_about_data(&**error)
             }
             _ => false,
         }

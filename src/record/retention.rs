@@ -1,11 +1,14 @@
 //! Forgetting what is too old, a little at a time.
 
+use super::archive::rollup::Level;
 use super::{Store, StoreError};
 use crate::model::Timestamp;
 use std::time::Duration;
 
 /// How many rows one step deletes: a step is a transaction, and the writer waits for it.
 const STEP: u32 = 2000;
+/// The same for blocks and pages, each of which is as much to free as many rows.
+const BLOCKS: u32 = 50;
 /// What lies between two steps, so that whoever waits to write goes first.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -16,8 +19,14 @@ pub const SILENCES: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long history is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Results, from the start of the run.
+    /// Results, from the start of the run. What is sealed goes once all of its block is too old.
     pub raw: Duration,
+    /// Roll-ups by minute.
+    pub minute: Duration,
+    /// Roll-ups by hour.
+    pub hourly: Duration,
+    /// Roll-ups by day.
+    pub daily: Duration,
     /// Incidents and their notices, from the resolution.
     pub incidents: Duration,
 }
@@ -49,6 +58,16 @@ pub async fn sweep(
             break;
         }
         tokio::time::sleep(PAUSE).await;
+    }
+    while store.forget_blocks(now.before(keep.raw), BLOCKS).await? == u64::from(BLOCKS) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    for (level, span) in
+        [(Level::Minute, keep.minute), (Level::Hour, keep.hourly), (Level::Day, keep.daily)]
+    {
+        while store.forget_rollups(level, now.before(span), BLOCKS).await? == u64::from(BLOCKS) {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     loop {
         let gone = store.forget_incidents(now.before(keep.incidents), STEP).await?;

@@ -193,7 +193,16 @@ mod tests {
 
     fn run(status: Status, latency_ms: f64, facts: Json) -> RunResult {
         let at = Timestamp::from_millis(1_772_356_600_000);
-        RunResult { check: "shop-api".into(), at, status, latency_ms, reasons: Vec::new(), facts }
+        RunResult {
+            check: "shop-api".into(),
+            at,
+            status,
+            latency_ms,
+            reasons: Vec::new(),
+            facts,
+            stands_for: Duration::from_secs(60),
+            maintenance: false,
+        }
     }
 
     fn previous(incidents: Vec<Incident>, known_for: Option<Duration>) -> Option<String> {

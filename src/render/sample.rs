@@ -203,6 +203,8 @@ pub fn past(incident: &Incident) -> Past {
                 true => json!({ "status": 503, "body": { "db": "connection refused" } }),
                 false => json!({ "status": 200 }),
             },
+            stands_for: Duration::from_secs(30),
+            maintenance: false,
         }
     };
     let before = BEGAN.before(Duration::from_secs(3 * 86_400 + 4 * 3_600));
@@ -239,6 +241,8 @@ pub fn hour(incident: &Incident) -> Vec<RunResult> {
             latency_ms,
             reasons: Vec::new(),
             facts: json!({}),
+            stands_for: Duration::from_secs(30),
+            maintenance: false,
         }
     };
     (0..120).map(result).collect()

@@ -2,7 +2,7 @@
 
 use super::when;
 use crate::condition::Condition;
-use crate::model::{Incident, Name, Timestamp};
+use crate::model::{Incident, Labels, Name, Severity, Status, Timestamp};
 use chrono::{DateTime, LocalResult, NaiveDateTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 use std::time::Duration;
@@ -61,6 +61,27 @@ impl Windows {
             .filter(|(window, _)| when::holds(window.when.as_ref(), incident, now, window.zone))
             .map(|(window, until)| Active { name: &window.name, until })
             .max_by_key(|active| active.until)
+    }
+
+    /// Whether a check falls into a window at `now`, as an incident of it would.
+    pub fn cover(
+        &self,
+        check: &Name,
+        kind: &str,
+        severity: Severity,
+        labels: &Labels,
+        now: Timestamp,
+    ) -> bool {
+        // Most daemons have no window, and each run comes by here.
+        if !self.0.iter().any(|window| window.times.open_until(now).is_some()) {
+            return false;
+        }
+        let stand_in = Incident {
+            severity,
+            labels: labels.clone(),
+            ..Incident::new(String::new(), check.clone(), kind, Status::Down, now)
+        };
+        self.active(&stand_in, now).is_some()
     }
 
     /// When the next window after `now` opens or closes.

@@ -174,7 +174,7 @@ async fn set_paused(
     }
 }
 
-fn find(
+pub(super) fn find(
     shared: &Shared,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Arc<CheckView>, Problem> {

@@ -5,6 +5,7 @@ mod access;
 mod act;
 mod body;
 mod checks;
+mod history;
 mod incidents;
 mod key;
 mod link;
@@ -30,8 +31,10 @@ use crate::model::{
     Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Status, Timestamp,
 };
 use crate::record::Store;
+use crate::record::query::Reach;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +63,17 @@ pub struct Settings {
     pub keys: Keys,
     /// Whether everybody may see the page at `/`, also from other machines and without a key.
     pub public_status: bool,
+    /// What questions about the past go by.
+    pub spans: Spans,
+}
+
+/// What questions about the past go by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spans {
+    /// The zone whose days and months are meant.
+    pub zone: Tz,
+    /// How far back history reaches how finely.
+    pub reach: Reach,
 }
 
 /// What the API asks of the daemon.

@@ -3,7 +3,7 @@ use super::key::Scope;
 use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND};
-use super::{act, checks, incidents, metrics, notices, page, silences, status};
+use super::{act, checks, history, incidents, metrics, notices, page, silences, status};
 use crate::model::{CheckView, Incident};
 use axum::Router;
 use axum::body::Body;
@@ -89,6 +89,10 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/api/v1/checks", get(checks::list))
         .route("/api/v1/checks/{name}", get(checks::one))
         .route("/api/v1/checks/{name}/results", get(checks::results))
+        .route("/api/v1/checks/{name}/uptime", get(history::uptime))
+        .route("/api/v1/checks/{name}/latency", get(history::latency))
+        .route("/api/v1/checks/{name}/heat", get(history::heat))
+        .route("/api/v1/checks/{name}/export", get(history::export))
         .route("/api/v1/incidents", get(incidents::list))
         .route("/api/v1/incidents/{id}", get(incidents::one))
         .route("/api/v1/silences", get(silences::list))

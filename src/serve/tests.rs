@@ -420,7 +420,7 @@ async fn strangers_read_with_a_key_and_see_the_page_if_it_is_public() {
     }
     // A reload counts from the next request.
     let keys = daemon.settings.load().keys.clone();
-    daemon.settings.store(Arc::new(Settings { keys, public_status: true }));
+    daemon.settings.store(Arc::new(Settings { keys, public_status: true, ..Settings::default() }));
     assert_eq!(from_afar("/").send().await.unwrap().status(), 200);
     assert_eq!(from_afar("/api/v1/checks").send().await.unwrap().status(), 401);
 }

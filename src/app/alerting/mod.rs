@@ -211,7 +211,8 @@ impl Alerting {
         let Some(subject) = self.subjects.get_mut(name) else { return };
         if subject.state.paused.is_some() {
             // Somebody asked for this run, or it was at work already. It counts for nothing.
-            self.effects.push(Effect::Record(RunResult::new(name.clone(), run), None));
+            let result = self.result(name, run, now);
+            self.effects.push(Effect::Record(result, None));
             return;
         }
         let before = subject.state.clone();
@@ -237,7 +238,8 @@ impl Alerting {
         let state = apart.then(|| Box::new((name.clone(), subject.state.clone())));
         log_change(name, &before, subject);
         let started = run.started;
-        self.effects.push(Effect::Record(RunResult::new(name.clone(), run), state));
+        let result = self.result(name, run, now);
+        self.effects.push(Effect::Record(result, state));
         if let Some(change) = change {
             self.changed(name, change, now);
         }
@@ -245,6 +247,15 @@ impl Alerting {
         self.follow_up(name, now);
         self.follow_up_children(name, now);
         self.effects.push(Effect::Show(name.clone()));
+    }
+
+    /// The run as history keeps it.
+    fn result(&self, name: &Name, run: Judgement, now: Moment) -> RunResult {
+        let maintenance = self.subjects.get(name).is_some_and(|subject| {
+            let Policy { check, kind, severity, labels, .. } = &subject.spec.policy;
+            self.rules.windows.cover(check, kind, *severity, labels, now.wall)
+        });
+        RunResult { maintenance, ..RunResult::new(name.clone(), run) }
     }
 
     /// Takes in how a part of the daemon itself is: why it fails, or that it works.

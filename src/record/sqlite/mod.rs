@@ -1,28 +1,36 @@
 //! The store in one file on this machine.
 
+#[path = "../sql/archive.rs"]
+mod archive;
+#[path = "../sql/forget.rs"]
 mod forget;
+#[path = "../sql/read.rs"]
 mod read;
+#[path = "../sql/store.rs"]
+mod store;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
-use crate::model::{Incident, Name, Notice, RunResult, Timestamp};
+use super::StoreError;
+use super::turn::{self, Lease, Turns};
+use crate::model::Name;
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteError, SqliteJournalMode,
-    SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+// What the files in `sql` go by.
+use SqliteStore as This;
+use sqlx::{Sqlite as Db, SqliteConnection as Conn, SqlitePool as Pool, sqlite::SqliteRow as Row};
 
 static MIGRATOR: Migrator = sqlx::migrate!("src/record/migrations/sqlite");
 
@@ -43,15 +51,12 @@ const READER_IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct SqliteStore {
     options: SqliteConnectOptions,
-    readers: SqlitePool,
-    /// Whose turn it is to write.
-    turn: Arc<Semaphore>,
-    /// The writing connection, while nobody uses it. It is put back only after all went well:
-    /// SQLite ends a transaction by itself on some errors, and what the connection then takes to
-    /// be its state is wrong.
-    idle: Mutex<Option<Writing>>,
+    readers: Pool,
+    turns: Turns<Writing>,
     /// The number of the check at which the forgetting of results goes on.
     forget_from: AtomicI64,
+    /// The number of the check after which sealing goes on.
+    seal_from: AtomicI64,
 }
 
 impl SqliteStore {
@@ -79,99 +84,16 @@ impl SqliteStore {
         Ok(Self {
             options,
             readers,
-            turn: Arc::new(Semaphore::new(1)),
-            idle: Mutex::new(Some(idle)),
+            turns: Turns::new(idle),
             forget_from: AtomicI64::new(0),
+            seal_from: AtomicI64::new(0),
         })
     }
 
     /// Waits for the turn to write.
-    async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let turn = Arc::clone(&self.turn);
-        let permit = turn.acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let writing = match idle {
-            Some(writing) => writing,
-            None => Writing::over(self.options.connect().await?).await?,
-        };
-        Ok(Lease { store: self, held: Some((writing, permit)) })
-    }
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        let mut lease = self.lease().await?;
-        write::commit(lease.writing()?, batch).await?;
-        lease.done();
-        Ok(())
-    }
-
-    async fn load(&self, since: Timestamp) -> Result<Saved, StoreError> {
-        read::load(&self.readers, since).await
-    }
-
-    async fn results(&self, check: &str, page: &Page) -> Result<Paged<RunResult>, StoreError> {
-        read::results(&self.readers, check, page).await
-    }
-
-    async fn incidents(
-        &self,
-        filter: &IncidentFilter,
-        page: &Page,
-    ) -> Result<Paged<Incident>, StoreError> {
-        read::incidents(&self.readers, filter, page).await
-    }
-
-    async fn incident(&self, id: &str) -> Result<Option<Incident>, StoreError> {
-        read::incident(&self.readers, id).await
-    }
-
-    async fn notices(
-        &self,
-        filter: &NoticeFilter,
-        page: &Page,
-    ) -> Result<Paged<Notice>, StoreError> {
-        read::notices(&self.readers, filter, page).await
-    }
-
-    async fn notice(&self, id: &str) -> Result<Option<Notice>, StoreError> {
-        read::notice(&self.readers, id).await
-    }
-
-    async fn forget_results(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError> {
-        forget::results(self, before, at_most).await
-    }
-
-    async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError> {
-        let mut lease = self.lease().await?;
-        let gone = forget::incidents(lease.writing()?, before, at_most).await?;
-        lease.done();
-        Ok(gone)
-    }
-
-    async fn forget_silences(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut lease = self.lease().await?;
-        let gone = forget::silences(lease.writing()?, before).await?;
-        lease.done();
-        Ok(gone)
-    }
-
-    async fn close(&self) {
-        self.readers.close().await;
-        let Ok(_turn) = self.turn.acquire().await else { return };
-        self.turn.close();
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writing) = idle
-            && let Err(error) = writing.conn.close().await
-        {
-            tracing::warn!(%error, "the database was not closed properly");
-        }
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM checks LIMIT 1").fetch_optional(&self.readers).await?;
-        Ok(())
+    async fn lease(&self) -> Result<Lease<'_, Writing>, StoreError> {
+        let connect = || async { Writing::over(self.options.connect().await?).await };
+        self.turns.lease(connect).await
     }
 }
 
@@ -188,14 +110,14 @@ pub(super) fn is_about_data(error: &dyn DatabaseError) -> bool {
 /// and die together: after a rollback nobody knows which of the numbers are still true.
 #[derive(Debug)]
 struct Writing {
-    conn: SqliteConnection,
+    conn: Conn,
     checks: HashMap<Name, i64>,
     /// By the JSON array of the names.
     shapes: HashMap<Box<[u8]>, i64>,
 }
 
 impl Writing {
-    async fn over(mut conn: SqliteConnection) -> Result<Self, StoreError> {
+    async fn over(mut conn: Conn) -> Result<Self, StoreError> {
         let checks: Vec<(String, i64)> =
             sqlx::query_as("SELECT name, id FROM checks").fetch_all(&mut conn).await?;
         let shapes: Vec<(String, i64)> =
@@ -211,40 +133,15 @@ impl Writing {
     }
 }
 
-/// The turn to write. Unless it ends well, its connection is closed; the next turn begins only
-/// when that is over, so that a hanging disk does not gather up connections.
-struct Lease<'s> {
-    store: &'s SqliteStore,
-    held: Option<(Writing, OwnedSemaphorePermit)>,
-}
-
-impl Lease<'_> {
-    fn writing(&mut self) -> Result<&mut Writing, StoreError> {
-        let held = self.held.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-        Ok(&mut held.0)
-    }
-
-    fn done(mut self) {
-        if let Some((writing, _permit)) = self.held.take() {
-            let mut idle = self.store.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            *idle = Some(writing);
-        }
+#[async_trait]
+impl turn::Writing for Writing {
+    async fn close(self) -> Result<(), sqlx::Error> {
+        self.conn.close().await
     }
 }
 
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        if let Some((writing, permit)) = self.held.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(async move {
-                if let Err(error) = writing.conn.close().await {
-                    tracing::debug!(%error, "a failed database connection did not close properly");
-                }
-                drop(permit);
-            });
-        }
-    }
+async fn begin(conn: &mut Conn) -> Result<Transaction<'_, Db>, sqlx::Error> {
+    conn.begin_with("BEGIN IMMEDIATE").await
 }
 
 fn writing_options(path: &Path) -> SqliteConnectOptions {
@@ -325,7 +222,7 @@ fn explain_open(path: &Path, error: sqlx::Error) -> StoreError {
     StoreError::Open { path, why }
 }
 
-async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+async fn migrate(conn: &mut Conn, path: &Path) -> Result<(), StoreError> {
     match MIGRATOR.run(conn).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) => Err(StoreError::Newer {

@@ -1,7 +1,8 @@
 use super::{MIGRATOR, SqliteStore};
 use crate::model::{Name, NoticeState, Timestamp};
+use crate::record::archive::rollup::Level;
 use crate::record::contract::{at, incident, notice, result, silence, state};
-use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Store, StoreError};
+use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Part, Sealing, Store, StoreError};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::path::Path;
@@ -239,4 +240,30 @@ fn every_migration_is_built_in() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/record/migrations/sqlite");
     let files = std::fs::read_dir(folder).unwrap().count();
     assert_eq!(MIGRATOR.iter().count(), files, "touch this file, so that they are read again");
+}
+
+#[tokio::test]
+async fn a_seal_that_fails_half_way_loses_and_doubles_nothing() {
+    let (store, folder) = open().await;
+    let results = (0..50).map(|n| result("a", n)).collect();
+    store.commit(&Batch { results, ..Batch::default() }).await.unwrap();
+    let terms = Sealing { results: 20, age: Duration::from_secs(3600), zone: chrono_tz::Tz::UTC };
+    let mut other = outsider(&folder).await;
+    run(
+        &mut other,
+        "CREATE TRIGGER refuse BEFORE INSERT ON rollups WHEN NEW.level = 2 \
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    )
+    .await;
+    let page = Page { limit: 1000, cursor: None };
+    let part = [Part { level: Level::Hour, from: at(-86_400), to: at(86_400) }];
+    let hours = || store.rollups("a", &part, chrono_tz::Tz::UTC);
+    let before = hours().await.unwrap();
+    store.seal(&terms, at(100)).await.unwrap_err();
+    assert_eq!(store.results("a", &page).await.unwrap().items.len(), 50);
+    assert_eq!(hours().await.unwrap(), before);
+    run(&mut other, "DROP TRIGGER refuse").await;
+    assert_eq!(store.seal(&terms, at(100)).await.unwrap().done, 20);
+    assert_eq!(store.results("a", &page).await.unwrap().items.len(), 50);
+    assert_eq!(hours().await.unwrap(), before);
 }

@@ -1,10 +1,10 @@
-use super::Writing;
+use super::{Writing, begin};
 use crate::model::{Incident, Name, Notice, RunResult, Silence};
 use crate::record::{Batch, StoreError, cells};
 use serde_json::{Map, Value as Json};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments as _, AssertSqlSafe, Connection as _};
+use sqlx::{Arguments as _, AssertSqlSafe};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
@@ -15,8 +15,8 @@ const MAX_SHAPES: usize = 4096;
 static RESULTS: LazyLock<Insert> = LazyLock::new(|| {
     Insert::new(
         "INSERT OR REPLACE INTO results \
-         (check_id, at, status, latency_us, reasons, shape_id, facts) VALUES ",
-        7,
+         (check_id, at, status, latency_us, reasons, shape_id, facts, stands_ms) VALUES ",
+        8,
     )
 });
 
@@ -45,7 +45,7 @@ static LINK: LazyLock<Insert> = LazyLock::new(|| {
 /// Writes the whole batch in one transaction.
 pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), StoreError> {
     let Writing { conn, checks, shapes } = writing;
-    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let mut tx = begin(conn).await?;
     write_results(&mut tx, checks, shapes, &batch.results).await?;
     for name in &batch.removed {
         sqlx::query("DELETE FROM states WHERE check_id = (SELECT id FROM checks WHERE name = ?)")
@@ -114,11 +114,12 @@ fn bind_result(args: &mut SqliteArguments, row: &Row<'_>) -> Result<(), BoxDynEr
     };
     args.add(row.check)?;
     args.add(row.result.at.as_millis())?;
-    args.add(cells::status_code(row.result.status))?;
+    args.add(cells::result_code(row.result))?;
     args.add(cells::to_micros(row.result.latency_ms))?;
     args.add(cells::encode_reasons(&row.result.reasons)?)?;
     args.add(row.shape)?;
-    args.add(facts)
+    args.add(facts)?;
+    args.add(cells::millis(row.result.stands_for))
 }
 
 /// The facts of a result, if there are any to take apart.

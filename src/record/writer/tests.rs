@@ -2,9 +2,14 @@ use super::inbox::{MAX_BATCH, MAX_WAITING, describe, split};
 use super::{Committed, StoreHealth, Writer, spawn};
 use crate::clock::Manual;
 use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
+use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::contract::{at, incident, notice, result, silence, state};
-use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
+use crate::record::{
+    Batch, Days, IncidentFilter, NoticeFilter, Pace, Page, Paged, Part, Saved, Sealing, Store,
+    StoreError,
+};
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -66,6 +71,21 @@ impl Store for Moody {
         unreachable!("a writer only commits")
     }
     async fn forget_results(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn seal(&self, _: &Sealing, _: Timestamp) -> Result<Pace, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn rollups(&self, _: &str, _: &[Part], _: Tz) -> Result<Vec<Rollups>, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn days(&self, _: (Timestamp, Timestamp)) -> Result<Days, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn forget_blocks(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn forget_rollups(&self, _: Level, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         unreachable!("a writer only commits")
     }
     async fn forget_incidents(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {

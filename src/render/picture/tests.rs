@@ -9,7 +9,16 @@ const UNTIL: Timestamp = sample::TOLD;
 fn run(seconds_before: u64, status: Status, latency_ms: f64) -> RunResult {
     let at = UNTIL.before(Duration::from_secs(seconds_before));
     let facts = Json::Null;
-    RunResult { check: "shop-api".into(), at, status, latency_ms, reasons: Vec::new(), facts }
+    RunResult {
+        check: "shop-api".into(),
+        at,
+        status,
+        latency_ms,
+        reasons: Vec::new(),
+        facts,
+        stands_for: Duration::from_secs(60),
+        maintenance: false,
+    }
 }
 
 fn hour<'a>(results: &'a [RunResult]) -> LastHour<'a> {

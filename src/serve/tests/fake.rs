@@ -9,9 +9,14 @@ use crate::model::{
     Acknowledgement, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice,
     NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry, Timestamp, What,
 };
-use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Saved, Store, StoreError};
+use crate::record::archive::rollup::{Level, Rollups};
+use crate::record::{
+    Batch, Days, IncidentFilter, NoticeFilter, Pace, Page, Paged, Part, Saved, Sealing, Store,
+    StoreError,
+};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use chrono_tz::Tz;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -105,6 +110,22 @@ impl Store for FakeStore {
 
     async fn forget_results(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn seal(&self, _: &Sealing, _: Timestamp) -> Result<Pace, StoreError> {
+        unreachable!("the API does not ask for it")
+    }
+    async fn rollups(&self, _: &str, _: &[Part], _: Tz) -> Result<Vec<Rollups>, StoreError> {
+        unreachable!("the API does not ask for it")
+    }
+    async fn days(&self, _: (Timestamp, Timestamp)) -> Result<Days, StoreError> {
+        unreachable!("the API does not ask for it")
+    }
+    async fn forget_blocks(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("the API does not ask for it")
+    }
+    async fn forget_rollups(&self, _: Level, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("the API does not ask for it")
     }
 
     async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
@@ -296,7 +317,7 @@ impl Daemon {
             ApiKey::from_plain("reader", READER, vec![Scope::Read]).unwrap(),
             ApiKey::from_plain("operator", OPERATOR, vec![Scope::Operate]).unwrap(),
         ]);
-        let settings = Settings { keys, public_status: false };
+        let settings = Settings { keys, public_status: false, ..Settings::default() };
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let api = Api {
             board: Arc::clone(&board),
@@ -469,5 +490,7 @@ pub(super) fn result(check: &str, seconds: u64, status: Status) -> RunResult {
         latency_ms: 12.5,
         reasons: Vec::new(),
         facts: json!({ "status": 200 }),
+        stands_for: Duration::from_secs(60),
+        maintenance: false,
     }
 }

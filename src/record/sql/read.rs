@@ -1,15 +1,16 @@
+use super::{Db, Pool, Row, archive};
 use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
-use crate::record::cursor::{Cursor, List};
+use crate::record::cells::ResultCells;
+use crate::record::cursor::{Cursor, List, limit, paged};
 use crate::record::{
     IncidentFilter, NoticeFilter, Page, Paged, Saved, StoreError, cells, retention,
 };
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
 /// What a start needs to know. A row that cannot be read is named and left out: watching goes on
 /// with the others.
-pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved, StoreError> {
+pub(super) async fn load(readers: &Pool, since: Timestamp) -> Result<Saved, StoreError> {
     let mut saved = Saved::default();
     let states: Vec<(String, String)> = sqlx::query_as(
         "SELECT c.name, s.body FROM states s JOIN checks c ON c.id = s.check_id ORDER BY c.id",
@@ -24,14 +25,14 @@ pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved
     }
     let notices: Vec<(String, String)> = sqlx::query_as(
         "SELECT id, body FROM notices WHERE id IN ( \
-             SELECT id FROM notices WHERE state IN (?, ?) \
-             UNION SELECT id FROM notices WHERE sent_at >= ? \
+             SELECT id FROM notices WHERE state IN ($1, $2) \
+             UNION SELECT id FROM notices WHERE sent_at >= $3 \
              UNION SELECT n.notice_id FROM incidents i \
                  JOIN notice_incidents n ON n.incident_id = i.id WHERE i.resolved_at IS NULL \
              UNION SELECT told.notice_id FROM notices n \
                  JOIN notice_incidents owed ON owed.notice_id = n.id \
                  JOIN notice_incidents told ON told.incident_id = owed.incident_id \
-                 WHERE n.state IN (?, ?) \
+                 WHERE n.state IN ($4, $5) \
          ) ORDER BY at, id",
     )
     .bind(NoticeState::Pending.as_str())
@@ -48,7 +49,7 @@ pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved
         }
     }
     let silences: Vec<(String, String)> =
-        sqlx::query_as("SELECT id, body FROM silences WHERE ends_at >= ? ORDER BY id")
+        sqlx::query_as("SELECT id, body FROM silences WHERE ends_at >= $1 ORDER BY id")
             .bind(since.before(retention::SILENCES).as_millis())
             .fetch_all(readers)
             .await?;
@@ -63,7 +64,7 @@ pub(super) async fn load(readers: &SqlitePool, since: Timestamp) -> Result<Saved
 
 /// The results of a check, newest first.
 pub(super) async fn results(
-    readers: &SqlitePool,
+    readers: &Pool,
     check: &str,
     page: &Page,
 ) -> Result<Paged<RunResult>, StoreError> {
@@ -73,10 +74,10 @@ pub(super) async fn results(
         None => i64::MAX,
     };
     let rows = sqlx::query(
-        "SELECT r.at, r.status, r.latency_us, r.reasons, s.names, r.facts \
+        "SELECT r.at, CAST(r.status AS BIGINT), r.latency_us, r.reasons, s.names, r.facts, r.stands_ms \
          FROM results r LEFT JOIN shapes s ON s.id = r.shape_id \
-         WHERE r.check_id = (SELECT id FROM checks WHERE name = ?) AND r.at < ? \
-         ORDER BY r.at DESC LIMIT ?",
+         WHERE r.check_id = (SELECT id FROM checks WHERE name = $1) AND r.at < $2 \
+         ORDER BY r.at DESC LIMIT $3",
     )
     .bind(check)
     .bind(before)
@@ -84,17 +85,19 @@ pub(super) async fn results(
     .fetch_all(readers)
     .await?;
     let name = Name::from(check);
-    let items = rows.iter().map(|row| result(&name, row)).collect::<Result<Vec<_>, _>>()?;
+    let rows = rows.iter().map(|row| result(&name, row)).collect::<Result<Vec<_>, _>>()?;
+    let wanted = usize::try_from(limit(page) + 1).unwrap_or(usize::MAX);
+    let items = archive::with_blocks(readers, &name, before, wanted, rows).await?;
     Ok(paged(items, page, List::Results, |last| Cursor { at: last.at, id: String::new() }))
 }
 
 /// Incidents, newest first.
 pub(super) async fn incidents(
-    readers: &SqlitePool,
+    readers: &Pool,
     filter: &IncidentFilter,
     page: &Page,
 ) -> Result<Paged<Incident>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT id, body FROM incidents WHERE TRUE");
+    let mut query = QueryBuilder::<Db>::new("SELECT id, body FROM incidents WHERE TRUE");
     match filter.open {
         Some(true) => query.push(" AND resolved_at IS NULL"),
         Some(false) => query.push(" AND resolved_at IS NOT NULL"),
@@ -118,11 +121,8 @@ pub(super) async fn incidents(
 }
 
 /// One incident.
-pub(super) async fn incident(
-    readers: &SqlitePool,
-    id: &str,
-) -> Result<Option<Incident>, StoreError> {
-    let row = sqlx::query("SELECT id, body FROM incidents WHERE id = ?")
+pub(super) async fn incident(readers: &Pool, id: &str) -> Result<Option<Incident>, StoreError> {
+    let row = sqlx::query("SELECT id, body FROM incidents WHERE id = $1")
         .bind(id)
         .fetch_optional(readers)
         .await?;
@@ -131,11 +131,11 @@ pub(super) async fn incident(
 
 /// Notices, newest first.
 pub(super) async fn notices(
-    readers: &SqlitePool,
+    readers: &Pool,
     filter: &NoticeFilter,
     page: &Page,
 ) -> Result<Paged<Notice>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT id, body FROM notices WHERE TRUE");
+    let mut query = QueryBuilder::<Db>::new("SELECT id, body FROM notices WHERE TRUE");
     if let Some(state) = filter.state {
         query.push(" AND state = ").push_bind(state.as_str());
     }
@@ -163,54 +163,47 @@ pub(super) async fn notices(
 }
 
 /// One notice.
-pub(super) async fn notice(readers: &SqlitePool, id: &str) -> Result<Option<Notice>, StoreError> {
-    let row = sqlx::query("SELECT id, body FROM notices WHERE id = ?")
+pub(super) async fn notice(readers: &Pool, id: &str) -> Result<Option<Notice>, StoreError> {
+    let row = sqlx::query("SELECT id, body FROM notices WHERE id = $1")
         .bind(id)
         .fetch_optional(readers)
         .await?;
     row.map(|row| body(&row, "notice")).transpose()
 }
 
-fn limit(page: &Page) -> i64 {
-    i64::from(page.limit.clamp(1, 1000))
-}
-
-/// Cuts off the one item too many that was asked for, which tells whether there is more.
-fn paged<T>(mut items: Vec<T>, page: &Page, list: List, place: impl Fn(&T) -> Cursor) -> Paged<T> {
-    let limit = usize::try_from(limit(page)).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| place(last).encode(list));
-    Paged { items, next }
-}
-
-fn bodies<T: DeserializeOwned>(rows: &[SqliteRow], what: &str) -> Result<Vec<T>, StoreError> {
+fn bodies<T: DeserializeOwned>(rows: &[Row], what: &str) -> Result<Vec<T>, StoreError> {
     rows.iter().map(|row| body(row, what)).collect()
 }
 
-fn body<T: DeserializeOwned>(row: &SqliteRow, what: &str) -> Result<T, StoreError> {
+fn body<T: DeserializeOwned>(row: &Row, what: &str) -> Result<T, StoreError> {
     let id: &str = row.try_get(0)?;
     cells::decode(row.try_get(1)?, || format!("{what} {id}"))
 }
 
-fn result(check: &Name, row: &SqliteRow) -> Result<RunResult, StoreError> {
-    let at = Timestamp::from_millis(row.try_get(0)?);
-    let place = || format!("the result of check {check} at {at}");
-    let code = row.try_get(1)?;
-    let status = cells::status_from_code(code).ok_or_else(|| StoreError::Unreadable {
-        place: place(),
-        why: format!("{code} is no status"),
-    })?;
-    let reasons = match row.try_get::<Option<&str>, _>(3)? {
-        Some(text) => cells::decode(text, place)?,
-        None => Vec::new(),
+/// All results of a check that stand in rows, oldest first.
+pub(super) async fn unsealed(readers: &Pool, check: &Name) -> Result<Vec<RunResult>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT r.at, CAST(r.status AS BIGINT), r.latency_us, r.reasons, s.names, r.facts, r.stands_ms \
+         FROM results r LEFT JOIN shapes s ON s.id = r.shape_id \
+         WHERE r.check_id = (SELECT id FROM checks WHERE name = $1) ORDER BY r.at",
+    )
+    .bind(&**check)
+    .fetch_all(readers)
+    .await?;
+    rows.iter().map(|row| result(check, row)).collect()
+}
+
+/// The result in a row with the columns time, status, latency, reasons, names and values of facts,
+/// and how long it stands.
+pub(super) fn result(check: &Name, row: &Row) -> Result<RunResult, StoreError> {
+    let cells = ResultCells {
+        at: row.try_get(0)?,
+        code: row.try_get(1)?,
+        latency_us: row.try_get(2)?,
+        reasons: row.try_get(3)?,
+        names: row.try_get(4)?,
+        facts: row.try_get(5)?,
+        stands_ms: row.try_get(6)?,
     };
-    Ok(RunResult {
-        check: Name::clone(check),
-        at,
-        status,
-        latency_ms: cells::from_micros(row.try_get(2)?),
-        reasons,
-        facts: cells::decode_facts(row.try_get(4)?, row.try_get(5)?, place)?,
-    })
+    cells.read(check)
 }
