@@ -82,12 +82,13 @@ impl CheckTask {
             || self.planned.check.sense(&observation),
             now,
         );
-        Judgement {
-            started,
-            verdict,
-            latency: observation.latency,
-            facts: observation.facts.filtered(|name| self.keeps(name)),
+        let mut facts = observation.facts.filtered(|name| self.keeps(name));
+        if verdict.status != Status::Up {
+            for (name, fact) in self.planned.check.evidence(&observation).iter() {
+                facts.set(name, fact.clone());
+            }
         }
+        Judgement { started, verdict, latency: observation.latency, facts }
     }
 
     fn keeps(&self, name: &str) -> bool {

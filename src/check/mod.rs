@@ -8,7 +8,7 @@ mod testing;
 pub use support::Shared;
 
 use crate::config::Section;
-use crate::model::{FactSpec, Observation, OptionDoc, Verdict};
+use crate::model::{FactSpec, Facts, Observation, OptionDoc, Verdict};
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -27,6 +27,12 @@ pub trait Check: Send + Sync + Debug {
     /// the observation met no error.
     fn sense(&self, _observation: &Observation) -> Verdict {
         Verdict::UP
+    }
+
+    /// What the history keeps of a run that was not well beside the facts that it always keeps, so
+    /// that a person sees what came: bounded, and without secrets.
+    fn evidence(&self, _observation: &Observation) -> Facts {
+        Facts::default()
     }
 }
 

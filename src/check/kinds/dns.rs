@@ -1,17 +1,16 @@
 //! `dns`: asks a name server about a name, and looks at what it answers.
 
-mod exchange;
 #[cfg(test)]
 mod tests;
 
 use crate::check::support::dial::Target;
 use crate::check::support::excerpt;
+use crate::check::support::nameserver::{self, Heard, Question, Transport};
 use crate::check::support::tls;
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
 use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
 use async_trait::async_trait;
-use exchange::{Heard, Question, Transport};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
 use serde_json::Value as Json;
@@ -254,13 +253,13 @@ impl Check for Dns {
         let mut facts = Facts::default();
         let servers = match &self.server {
             Some(server) => Ok(vec![server.clone()]),
-            None => exchange::system_servers(Path::new("/etc/resolv.conf")).await,
+            None => nameserver::system_servers(Path::new("/etc/resolv.conf")).await,
         };
         let asked = match servers {
             Ok(servers) => {
                 let clock = &*run.shared.clock;
                 let way = &self.transport;
-                exchange::ask(clock, &self.question, &servers, way, run.timeout, &mut facts).await
+                nameserver::ask(clock, &self.question, &servers, way, run.timeout, &mut facts).await
             }
             Err(what) => Err(what),
         };

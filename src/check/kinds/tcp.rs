@@ -1,17 +1,15 @@
 //! `tcp`: connects, and may say something and listen for an answer.
 
-use crate::check::support::dial::{self, Dialled, Stream, Target};
-use crate::check::support::tls;
+use crate::check::support::dial::{self, Aim, Dialled, Route, Stream, Target, route};
+use crate::check::support::tls::{self, Tls};
 use crate::check::support::{excerpt, millis};
 use crate::check::{Check, Kind, Run};
 use crate::clock::Clock;
 use crate::config::Section;
 use crate::model::{FactSpec, FactType, Facts, Observation, OptionDoc};
 use async_trait::async_trait;
-use rustls::ClientConfig;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The kind `tcp`.
@@ -30,6 +28,12 @@ pub const KIND: Kind = Kind {
         OptionDoc::new("tls", "boolean", "false", "whether the port speaks TLS from the start"),
         tls::INSECURE_SKIP_VERIFY,
         tls::CA_FILE,
+        tls::CERT_FILE,
+        tls::KEY_FILE,
+        tls::SERVER_NAME,
+        route::IP_VERSION,
+        route::RESOLVER,
+        route::PROXY,
     ],
     facts: &[
         dial::DNS_MS,
@@ -42,6 +46,11 @@ pub const KIND: Kind = Kind {
             "from the open connection to the first byte; absent where none is waited for",
         ),
         tls::CERT_DAYS_LEFT,
+        tls::CERT_CHAIN_DAYS_LEFT,
+        tls::CERT_CHAIN_LENGTH,
+        tls::CERT_SUBJECT,
+        tls::CERT_ISSUER,
+        tls::CERT_NAMES,
         FactSpec::passing("text", FactType::Text, "what came; absent where nothing is waited for"),
     ],
     example: r#"[[check]]
@@ -68,9 +77,10 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         false => Ok(text),
     });
     let secure = section.or("tls", false);
-    let tls = tls::read_config(section, &[]);
+    let tls = tls::read(section, &[]);
+    let route = Route::read(section);
     let (target, tls) = (target?, tls?);
-    Some(Box::new(Tcp { target, tls: secure.then_some(tls), send, expected }))
+    Some(Box::new(Tcp { target, tls: secure.then_some(tls), route, send, expected }))
 }
 
 fn read_address(text: &str) -> Result<Target, String> {
@@ -80,7 +90,8 @@ fn read_address(text: &str) -> Result<Target, String> {
 
 struct Tcp {
     target: Target,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
+    route: Route,
     send: Option<String>,
     expected: Option<String>,
 }
@@ -105,7 +116,8 @@ impl Check for Tcp {
 
 impl Tcp {
     async fn talk(&self, clock: &dyn Clock, facts: &mut Facts) -> Result<(), String> {
-        let dialled = dial::dial(clock, &self.target, self.tls.as_ref()).await;
+        let tls = self.tls.as_ref().map(Into::into);
+        let dialled = dial::dial_by(clock, &self.target, tls, &self.route, Aim::Tunnel).await;
         dial::note(&dialled, clock, facts);
         let Dialled { mut stream, peer, .. } = dialled.map_err(|failed| failed.what)?;
         let start = clock.now().mono;

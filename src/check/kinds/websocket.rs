@@ -1,37 +1,31 @@
-//! `websocket`: opens a WebSocket, pings, and may wait for a message.
+//! `websocket`: opens a WebSocket, talks over it, or stays subscribed to what comes.
 
-use crate::check::support::dial::{self, Dialled, Stream, Target};
-use crate::check::support::tls;
-use crate::check::support::{self, USER_AGENT, excerpt, headers, millis};
+mod door;
+mod feed;
+mod script;
+mod words;
+
+use crate::check::support::dial::{self, Route, route};
+use crate::check::support::hide::Hidden;
+use crate::check::support::value::printable;
+use crate::check::support::{self, headers, millis, tls};
 use crate::check::{Check, Kind, Run};
 use crate::clock::Clock;
 use crate::config::Section;
-use crate::model::{FactSpec, FactType, Facts, Observation, OptionDoc};
+use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc};
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use http::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::{HeaderMap, Request, Uri};
-use rustls::ClientConfig;
+use door::{Door, Open};
+use feed::{Feed, Subscription};
+use script::{Step, Talk};
 use serde_json::Value as Json;
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use url::{Position, Url};
+use tokio_tungstenite::tungstenite::Message;
 
 /// The kind `websocket`.
 pub const KIND: Kind = Kind {
     name: "websocket",
-    summary: "opens a WebSocket, pings, and may send a message and wait for one",
+    summary: "opens a WebSocket, pings, and may talk over it or stay subscribed to a feed",
     options: &[
         OptionDoc::new("url", "string", "required", "what to open: ws:// or wss://"),
         OptionDoc::new("send", "string", "", "a text message to send once the socket is open"),
@@ -39,37 +33,147 @@ pub const KIND: Kind = Kind {
             "wait_for_message",
             "boolean",
             "",
-            "whether to wait for a first message; true with `send`, false without",
+            "whether to wait for a first message; true with `send` and no `step`, else false",
+        ),
+        OptionDoc::new(
+            "step",
+            "list",
+            "",
+            "the turns of a conversation, each a [[check.websocket.step]] with `send` (text) or \
+             `send_json` (any value), `expect` (conditions on `text` and `json` of a message; those \
+             that do not fit are passed over) and a `timeout` of its own",
+        ),
+        OptionDoc::new(
+            "subscribe",
+            "boolean",
+            "false",
+            "whether to stay connected between runs and count what comes: each run only looks at \
+             the feed, `send` and `step` go out at each connection",
+        ),
+        OptionDoc::new(
+            "count_if",
+            "list",
+            "[]",
+            "with `subscribe`: conditions on `text` and `json` that a message must meet to count, \
+             such as \"json.type != 'heartbeat'\"",
         ),
         OptionDoc::new("headers", "table", "", "headers to send when opening"),
-        OptionDoc::new("subprotocol", "string", "", "the protocol to ask for above WebSocket"),
+        OptionDoc::new(
+            "subprotocol",
+            "string",
+            "",
+            "the protocol to ask for above WebSocket, or several with commas between them",
+        ),
+        OptionDoc::new(
+            "max_message",
+            "integer",
+            "1048576",
+            "the bytes that a message may have, 1 to 67108864; a longer one ends the connection",
+        ),
+        route::IP_VERSION,
+        route::RESOLVER,
+        route::PROXY,
         tls::INSECURE_SKIP_VERIFY,
         tls::CA_FILE,
+        tls::CERT_FILE,
+        tls::KEY_FILE,
+        tls::SERVER_NAME,
     ],
     facts: &[
-        dial::DNS_MS,
-        dial::CONNECT_MS,
-        dial::TLS_MS,
-        FactSpec::kept("handshake_ms", FactType::Double, "ms", "from HTTP to an open WebSocket"),
-        FactSpec::kept("pong_ms", FactType::Double, "ms", "from our ping to the server's pong"),
+        FactSpec { summary: "looking up the name; absent with `subscribe`", ..dial::DNS_MS },
+        FactSpec { summary: "connecting; absent with `subscribe`", ..dial::CONNECT_MS },
+        FactSpec {
+            summary: "the TLS handshake; absent without TLS and with `subscribe`",
+            ..dial::TLS_MS
+        },
+        FactSpec::kept(
+            "handshake_ms",
+            FactType::Double,
+            "ms",
+            "from HTTP to an open WebSocket; absent with `subscribe`",
+        ),
+        FactSpec::kept(
+            "pong_ms",
+            FactType::Double,
+            "ms",
+            "from our ping to the server's pong; with `subscribe` the latest, once one came",
+        ),
         FactSpec::kept(
             "first_message_ms",
             FactType::Double,
             "ms",
             "from `send`, or else from the opening, to the first message; absent without one",
         ),
+        FactSpec::kept(
+            "step_ms",
+            FactType::Any,
+            "ms",
+            "list of how long each step took that was done; absent without steps",
+        ),
+        FactSpec::passing(
+            "subprotocol",
+            FactType::Text,
+            "the protocol that the server chose; absent where it chose none",
+        ),
+        FactSpec::kept(
+            "connected",
+            FactType::Bool,
+            "",
+            "whether the feed is connected; only with `subscribe`, as all that follows on feeds",
+        ),
+        FactSpec::kept(
+            "connected_seconds",
+            FactType::Double,
+            "s",
+            "how long the connection of the feed has lasted; 0 where there is none",
+        ),
+        FactSpec::kept(
+            "seconds_since_message",
+            FactType::Double,
+            "s",
+            "since the last message that counts, over all connections; since the first run before \
+             one came",
+        ),
+        FactSpec::kept(
+            "messages_per_minute",
+            FactType::Double,
+            "1/min",
+            "messages that count in the last 60 s; in the first minute the rate until now",
+        ),
+        FactSpec::kept("messages", FactType::Int, "", "messages that count since the first run"),
+        FactSpec::kept(
+            "reconnects",
+            FactType::Int,
+            "",
+            "how often the feed was connected again since the first run",
+        ),
         tls::CERT_DAYS_LEFT,
-        FactSpec::passing("message", FactType::Text, "the first message, if one came"),
-        FactSpec::passing("json", FactType::Any, "the first message as JSON; null if it is not"),
+        tls::CERT_CHAIN_DAYS_LEFT,
+        tls::CERT_CHAIN_LENGTH,
+        tls::CERT_SUBJECT,
+        tls::CERT_ISSUER,
+        tls::CERT_NAMES,
+        FactSpec::passing(
+            "message",
+            FactType::Text,
+            "the first message, or the one that the last step was content with; with `subscribe` the \
+             last that counts; its first 2 KiB are kept where the check is not well",
+        ),
+        FactSpec::passing("json", FactType::Any, "`message` as JSON; null if it is not"),
     ],
     example: r#"[[check]]
 name = "ticker"
 every = "30s"
-expect = ["json.type == 'welcome'"]
+expect = ["json.type == 'trade'"]
 degraded_if = ["pong_ms > 250.0"]
 [check.websocket]
 url = "wss://stream.example.org/v1"
-send = '{"type": "hello"}'
+[[check.websocket.step]]
+send_json = { type = "subscribe", channel = "trades" }
+expect = ["json.type == 'subscribed'"]
+timeout = "2s"
+[[check.websocket.step]]
+expect = ["json.type == 'trade'", "double(json.price) > 0.0"]
 "#,
     well: "the handshake, and a message after `send`, where it is set",
     parse,
@@ -78,246 +182,192 @@ send = '{"type": "hello"}'
 /// The bytes that a message from a server may have.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
-/// Buffers are allocated for each run; a check reads little.
-const BUFFER: usize = 8 * 1024;
+/// The bytes that `max_message` may allow.
+const MAX_MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// How long a goodbye may take. The run has all that it wants by then.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-const PING: &[u8] = b"watchbell";
+/// How much of a message is kept where a check is not well, in bytes.
+const KEPT_MESSAGE: usize = 2048;
 
 fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let url_place = section.place_of("url");
     let url = support::required_url(section, "url", &["ws", "wss"]);
     let send = section.optional::<String>("send");
-    let wait = section.or("wait_for_message", send.is_some());
+    let steps = script::read_steps(section);
+    let wait_place = section.place_of("wait_for_message");
+    let wait = section.optional::<bool>("wait_for_message");
+    let subscribe = section.or("subscribe", false);
+    if subscribe && wait == Some(true) {
+        section.error_at(&wait_place, "has no meaning with `subscribe`, which never waits");
+    }
+    let has_count_if = section.has("count_if");
+    let count_place = section.place_of("count_if");
+    let count_if = script::read_conditions(section, "count_if");
+    if has_count_if && !subscribe {
+        section.error_at(&count_place, "has a meaning only with `subscribe = true`");
+    }
     let headers_place = section.place_of("headers");
     let headers = headers::read(section);
-    if let Err(what) = check_headers(&headers) {
+    if let Err(what) = door::check_headers(&headers) {
         section.error_at(&headers_place, what);
     }
-    let subprotocol = section.built("subprotocol", |text: String| read_subprotocol(&text));
-    let tls = tls::read_config(section, &[b"http/1.1"]);
-    let opening = Opening::new(url?, headers, subprotocol)
+    let subprotocol = section.built("subprotocol", |text: String| door::read_subprotocol(&text));
+    let max_message = section.built("max_message", |bytes: usize| match bytes {
+        1..=MAX_MAX_MESSAGE => Ok(bytes),
+        _ => Err(format!("is not between 1 and {MAX_MAX_MESSAGE}")),
+    });
+    let route = Route::read(section);
+    let tls = tls::read(section, &[b"http/1.1"]);
+    let url = url?;
+    let max_message = max_message.unwrap_or(MAX_MESSAGE);
+    let door = Door::new(url.clone(), headers, subprotocol, tls?, route, max_message)
         .map_err(|what| section.error_at(&url_place, what))
         .ok()?;
-    Some(Box::new(WebSocket { opening, tls: tls?, send, wait }))
-}
-
-/// Refuses what belongs to the handshake itself or cannot be sent in it.
-fn check_headers(headers: &HeaderMap) -> Result<(), String> {
-    for (name, value) in headers {
-        if *name == SEC_WEBSOCKET_PROTOCOL {
-            return Err("`Sec-WebSocket-Protocol` follows from `subprotocol`".to_owned());
-        }
-        let ours = *name == CONNECTION || *name == UPGRADE;
-        if ours || name.as_str().starts_with("sec-websocket-") {
-            return Err(format!("`{name}` belongs to the handshake and cannot be set"));
-        }
-        if value.to_str().is_err() {
-            return Err(format!("the value of `{name}` is not plain ASCII"));
-        }
+    let mut request = door.headers().clone();
+    // Those of the handshake itself are no secrets.
+    request.remove(http::header::SEC_WEBSOCKET_VERSION);
+    request.remove(http::header::SEC_WEBSOCKET_PROTOCOL);
+    let mut hidden = Hidden::of_request(&url, &request);
+    headers::secrets(&request).iter().for_each(|secret| hidden.add_word(secret));
+    let mut sent = Hidden::default();
+    for text in send.as_deref().into_iter().chain(script::sent(&steps)) {
+        sent.add_text(text);
     }
-    Ok(())
-}
-
-fn read_subprotocol(text: &str) -> Result<HeaderValue, String> {
-    // What RFC 6455, section 4.1 allows is what a header's name may hold (RFC 9110, `token`).
-    let fine = text.split(',').all(|part| HeaderName::try_from(part.trim()).is_ok());
-    HeaderValue::from_str(text)
-        .ok()
-        .filter(|_| fine)
-        .ok_or_else(|| format!("`{text}` is not the name of a protocol"))
+    let host = door.target.to_string();
+    let wait = wait.unwrap_or(send.is_some() && steps.is_empty());
+    let way = match subscribe {
+        true => Way::Stay(Feed::new(Subscription { door, send, steps, count_if })),
+        false => Way::Visit(Box::new(Visit { door, send, steps, wait })),
+    };
+    Some(Box::new(WebSocket { host, way, hidden, sent }))
 }
 
 struct WebSocket {
-    opening: Opening,
-    tls: Arc<ClientConfig>,
+    host: String,
+    way: Way,
+    /// What no fact and no error shows, even if the server repeats it.
+    hidden: Hidden,
+    /// What looks like a secret in what is sent; nothing that is kept shows it.
+    sent: Hidden,
+}
+
+enum Way {
+    Visit(Box<Visit>),
+    Stay(Feed),
+}
+
+/// A conversation that each run has anew.
+struct Visit {
+    door: Door,
     send: Option<String>,
+    steps: Vec<Step>,
     wait: bool,
 }
 
 impl fmt::Debug for WebSocket {
     /// Names the host alone: a token may stand in the rest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("target", &self.opening.target).finish_non_exhaustive()
+        f.debug_struct("WebSocket").field("target", &self.host).finish_non_exhaustive()
     }
-}
-
-/// The request that opens the socket, all but its key.
-struct Opening {
-    target: Target,
-    secure: bool,
-    request: Request<()>,
 }
 
 #[async_trait]
 impl Check for WebSocket {
     async fn run(&self, run: &Run) -> Observation {
         let mut facts = Facts::default();
-        match self.talk(&*run.shared.clock, &mut facts).await {
+        let patience = support::patience(run.timeout);
+        let outcome = match &self.way {
+            Way::Stay(feed) => feed.look(&run.shared.clock, patience, &mut facts).await,
+            Way::Visit(visit) => {
+                let mut doing = format!("no connection to {} yet", self.host);
+                let talking = visit.talk(&*run.shared.clock, &mut facts, &mut doing);
+                match tokio::time::timeout(patience, talking).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => {
+                        let span = humantime::format_duration(run.timeout);
+                        Err(format!("no answer within {span}: {doing}"))
+                    }
+                }
+            }
+        };
+        self.clean(&mut facts);
+        match outcome {
             Ok(()) => Observation::found(facts),
-            Err(what) => Observation::failed(facts, what),
+            Err(what) => Observation::failed(facts, self.hidden.hide(what.into())),
         }
+    }
+
+    fn evidence(&self, observation: &Observation) -> Facts {
+        let mut kept = Facts::default();
+        if let Some(Fact::Text(text)) = observation.facts.get("message") {
+            let start = text.get(..text.floor_char_boundary(2 * KEPT_MESSAGE)).unwrap_or_default();
+            kept.set("message", printable(&self.sent.hide(start.into()), KEPT_MESSAGE));
+        }
+        for name in tls::TELLING.iter().map(|fact| fact.name) {
+            if let Some(fact) = observation.facts.get(name) {
+                kept.set(name, fact.clone());
+            }
+        }
+        kept
     }
 }
 
 impl WebSocket {
-    async fn talk(&self, clock: &dyn Clock, facts: &mut Facts) -> Result<(), String> {
-        let tls = self.opening.secure.then_some(&self.tls);
-        let dialled = dial::dial(clock, &self.opening.target, tls).await;
-        dial::note(&dialled, clock, facts);
-        let Dialled { stream, peer, .. } = dialled.map_err(|failed| failed.what)?;
-
-        let start = clock.now().mono;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
-        let opened = tokio_tungstenite::client_async_with_config(
-            self.opening.with_key()?,
-            stream,
-            Some(config),
-        );
-        let (mut socket, _) = opened.await.map_err(|error| explain(&error, peer))?;
-        facts.set("handshake_ms", millis(clock.now().mono.saturating_sub(start)));
-
-        self.converse(clock, &mut socket, facts).await.map_err(|failed| match failed {
-            Failed::Socket(error) => explain(&error, peer),
-            Failed::Closed(frame) => explain_close(frame.as_ref(), peer),
-        })?;
-        let _ = tokio::time::timeout(GOODBYE, socket.close(None)).await;
-        Ok(())
+    /// Takes the check's secrets out of what the server said.
+    fn clean(&self, facts: &mut Facts) {
+        let Some(Fact::Text(text)) = facts.get("message") else { return };
+        let cleaned = self.hidden.hide((&**text).into());
+        if *cleaned != **text {
+            let cleaned = cleaned.into_owned();
+            note_message(&cleaned, facts);
+        }
     }
+}
 
-    /// Pings, sends, and reads until all that is waited for has come.
-    async fn converse(
+impl Visit {
+    async fn talk(
         &self,
         clock: &dyn Clock,
-        socket: &mut WebSocketStream<Stream>,
         facts: &mut Facts,
-    ) -> Result<(), Failed> {
-        // The ping goes first: an answer to `send` may take a server its time.
-        let pinged = clock.now().mono;
-        socket.send(Message::Ping(Bytes::from_static(PING))).await?;
+        doing: &mut String,
+    ) -> Result<(), String> {
+        let Open { mut socket, peer, .. } = self.door.open(clock, facts).await?;
+        "the WebSocket is open, and no pong came".clone_into(doing);
+        let mut talk = Talk { clock, socket: &mut socket, peer, pinged: None, heard: None, doing };
+        // The ping goes first: an answer to what is sent may take a server its time.
+        talk.ping().await?;
         let sent = clock.now().mono;
         if let Some(text) = &self.send {
-            socket.send(Message::text(text.as_str())).await?;
+            talk.send(Message::text(text.as_str())).await?;
         }
-        let (mut ponged, mut heard) = (false, false);
-        while !ponged || (self.wait && !heard) {
-            let received = match socket.next().await {
-                Some(received) => received?,
-                None => return Err(Failed::Closed(None)),
+        talk.take(&self.steps, facts).await?;
+        while talk.pinged.is_some() || (self.wait && talk.heard.is_none()) {
+            let missing = match talk.pinged {
+                Some(_) => "the WebSocket is open, and no pong came",
+                None => "the WebSocket is open, and no message came",
             };
-            let now = clock.now().mono;
-            match received {
-                Message::Pong(payload) if payload == PING && !ponged => {
-                    ponged = true;
-                    facts.set("pong_ms", millis(now.saturating_sub(pinged)));
-                }
-                Message::Text(text) if !heard => {
-                    heard = true;
-                    facts.set("first_message_ms", millis(now.saturating_sub(sent)));
-                    note_message(text.as_str(), facts);
-                }
-                Message::Binary(bytes) if !heard => {
-                    heard = true;
-                    facts.set("first_message_ms", millis(now.saturating_sub(sent)));
-                    note_message(&String::from_utf8_lossy(&bytes), facts);
-                }
-                Message::Close(frame) => return Err(Failed::Closed(frame)),
-                _ => {}
+            missing.clone_into(talk.doing);
+            if let Some(text) = talk.next(facts).await?
+                && talk.heard.is_none()
+            {
+                let took = clock.now().mono.saturating_sub(sent);
+                facts.set("first_message_ms", millis(took));
+                talk.heard = Some(text);
             }
         }
+        if let Some(text) = &talk.heard {
+            note_message(text, facts);
+        }
+        let _ = tokio::time::timeout(GOODBYE, socket.close(None)).await;
         Ok(())
-    }
-}
-
-impl Opening {
-    fn new(
-        mut url: Url,
-        mut headers: HeaderMap,
-        subprotocol: Option<HeaderValue>,
-    ) -> Result<Self, String> {
-        if let Some(authorization) = headers::take_userinfo(&mut url) {
-            if headers.contains_key(AUTHORIZATION) {
-                return Err("names a user, but there is an `Authorization` already".to_owned());
-            }
-            headers.insert(AUTHORIZATION, authorization);
-        }
-        let target = Target::of(&url).ok_or("names no host")?;
-        let uri = Uri::try_from(&url[..Position::AfterQuery])
-            .map_err(|error| format!("cannot be asked for: {error}"))?;
-        if !headers.contains_key(HOST) {
-            headers.insert(HOST, headers::host(&url).ok_or("names no host")?);
-        }
-        let agent = HeaderValue::from_static(USER_AGENT);
-        headers.entry(http::header::USER_AGENT).or_insert(agent);
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        if let Some(subprotocol) = subprotocol {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
-        }
-        let mut request = Request::new(());
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        Ok(Self { target, secure: url.scheme() == "wss", request })
-    }
-
-    fn with_key(&self) -> Result<Request<()>, String> {
-        let mut request = self.request.clone();
-        let key = HeaderValue::try_from(generate_key()).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
-        Ok(request)
-    }
-}
-
-/// Why a conversation ended early.
-enum Failed {
-    Socket(Error),
-    Closed(Option<CloseFrame>),
-}
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Self {
-        Self::Socket(error)
     }
 }
 
 fn note_message(text: &str, facts: &mut Facts) {
     facts.set("message", text);
     facts.set("json", serde_json::from_str::<Json>(text).unwrap_or(Json::Null));
-}
-
-fn explain(error: &Error, peer: SocketAddr) -> String {
-    match error {
-        Error::Http(answer) => {
-            format!("the server refused the WebSocket with status {}", answer.status().as_u16())
-        }
-        Error::Io(error) => dial::explain_io(error, peer),
-        Error::ConnectionClosed
-        | Error::AlreadyClosed
-        | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => explain_close(None, peer),
-        Error::Protocol(ProtocolError::HandshakeIncomplete) => {
-            format!("connection closed by {peer} during the WebSocket handshake")
-        }
-        Error::Capacity(_) => format!("a message of {peer} is too large to be read: {error}"),
-        other => excerpt(&format!("{peer} broke the protocol: {other}"), 300),
-    }
-}
-
-fn explain_close(frame: Option<&CloseFrame>, peer: SocketAddr) -> String {
-    match frame {
-        None => format!("connection closed by {peer} before the check was done"),
-        Some(frame) => {
-            let reason = excerpt(frame.reason.as_str(), 123);
-            let space = if reason.is_empty() { "" } else { ": " };
-            format!("the server closed the WebSocket ({}{space}{reason})", u16::from(frame.code))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,29 @@
 //! Dialling with a stopwatch: name, connection and TLS are timed apart, and a failure is told in
 //! words that a person understands.
 
-use super::tls::{self, Certificate};
+mod proxy;
+mod reach;
+pub mod route;
+mod stream;
+
+pub use reach::look_up;
+pub use route::Route;
+pub use stream::Stream;
+
+use super::tls::{self, Chain, Tls};
 use crate::clock::Clock;
 use crate::model::{FactSpec, FactType, Facts};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
+use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 
 /// The fact of [`Phases::dns`].
@@ -109,8 +114,10 @@ pub struct Dialled {
     pub peer: SocketAddr,
     /// How long it took.
     pub phases: Phases,
-    /// The server's certificate, where it showed one that can be read.
-    pub certificate: Option<Certificate>,
+    /// What the server's certificates say, where it showed some that can be read.
+    pub chain: Option<Arc<Chain>>,
+    /// Which protocol the server chose among those that TLS offered.
+    pub alpn: Alpn,
 }
 
 /// Why there is no connection.
@@ -120,24 +127,72 @@ pub struct DialError {
     pub what: String,
     /// How long the parts took that came before.
     pub phases: Phases,
-    /// The server's certificate, where it is known and the cause.
-    pub certificate: Option<Certificate>,
+    /// What the server's certificates say, where they are the cause.
+    pub chain: Option<Arc<Chain>>,
 }
 
-/// Looks `target` up, connects, and does a TLS handshake where `tls` is given.
+/// What a server chose among the protocols that TLS offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// None: it does not know of such a choice, or there is no TLS.
+    Silent,
+    /// HTTP/2.
+    Http2,
+    /// Something else.
+    Other,
+}
+
+/// Looks `target` up, connects, and does a TLS handshake where `tls` is given: by the plain way.
 ///
-/// The addresses of a name are tried in the order of the resolver, each a quarter of a second
-/// after the one before or at once when that one failed (RFC 8305), so that a network with broken
-/// IPv6 does not fail a check that every browser would pass.
+/// # Errors
+///
+/// As of [`dial_by`].
+pub async fn dial(
+    clock: &dyn Clock,
+    target: &Target,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Dialled, DialError> {
+    static PLAIN: Route = Route { ip_version: route::IpVersion::Any, resolver: None, proxy: None };
+    let secure = tls.map(|config| Secure { config, name: None });
+    dial_by(clock, target, secure, &PLAIN, Aim::Tunnel).await
+}
+
+/// A TLS connection to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure<'a> {
+    /// How.
+    pub config: &'a Arc<ClientConfig>,
+    /// The name to ask for and to verify, in the place of the target's.
+    pub name: Option<&'a ServerName<'static>>,
+}
+
+impl<'a> From<&'a Tls> for Secure<'a> {
+    fn from(tls: &'a Tls) -> Self {
+        Self { config: &tls.config, name: tls.server_name.as_ref() }
+    }
+}
+
+/// What is wanted of an HTTP proxy, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// A way through to the target.
+    Tunnel,
+    /// The proxy itself, which is told by each request where it is meant to go.
+    Proxy,
+}
+
+/// Looks `target` up, connects by the way of `route`, and does a TLS handshake where `tls` is given.
 ///
 /// # Errors
 ///
 /// See [`DialError`]. Dropping the future ends what it began, apart from a name look-up, which the
 /// operating system ends.
-pub async fn dial(
+pub async fn dial_by(
     clock: &dyn Clock,
     target: &Target,
-    tls: Option<&Arc<ClientConfig>>,
+    tls: Option<Secure<'_>>,
+    route: &Route,
+    aim: Aim,
 ) -> Result<Dialled, DialError> {
     let mut phases = Phases::default();
     let mut start = clock.now().mono;
@@ -145,49 +200,77 @@ pub async fn dial(
         let now = clock.now().mono;
         now.saturating_sub(std::mem::replace(&mut start, now))
     };
-    let fail = |what, phases| DialError { what, phases, certificate: None };
+    let fail = |what, phases| DialError { what, phases, chain: None };
 
-    let found = look_up(target).await;
-    phases.dns = Some(if matches!(target.host, Host::Domain(_)) { lap() } else { Duration::ZERO });
+    let first = route.proxy.as_ref().map_or(target, |proxy| &proxy.target);
+    let found = reach::look_up_by(clock, first, route).await;
+    phases.dns = Some(if matches!(first.host, Host::Domain(_)) { lap() } else { Duration::ZERO });
     let addresses = found.map_err(|what| fail(what, phases))?;
 
-    let connected = connect_any(&addresses).await;
+    let connected = reach::connect_any(&addresses).await;
+    let connected = match (&route.proxy, connected) {
+        (None, connected) => connected,
+        (Some(proxy), Err(what)) => Err(format!("proxy {}: {what}", proxy.target)),
+        (Some(proxy), Ok(there)) if proxy.is_http() && aim == Aim::Proxy => Ok(there),
+        (Some(proxy), Ok((tcp, peer))) => {
+            let tunnelled = Box::pin(proxy::tunnel(clock, tcp, proxy, target, route)).await;
+            tunnelled.map(|tcp| (tcp, peer))
+        }
+    };
     phases.connect = Some(lap());
     let (tcp, peer) = connected.map_err(|what| fail(what, phases))?;
     // Only a matter of latency, so a refusal is not worth a failure.
     let _ = tcp.set_nodelay(true);
-    let Some(config) = tls else {
-        return Ok(Dialled { stream: Stream::Plain(tcp), peer, phases, certificate: None });
+    let Some(Secure { config, name }) = tls else {
+        let (chain, alpn) = (None, Alpn::Silent);
+        return Ok(Dialled { stream: Stream::Plain(tcp), peer, phases, chain, alpn });
     };
 
-    let name = server_name(target).map_err(|what| fail(what, phases))?;
-    let shaken = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await;
+    let name = match name {
+        Some(name) => name.clone(),
+        None => server_name(target).map_err(|what| fail(what, phases))?,
+    };
+    let mut shaking = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+    let mut refused = None;
+    let shaken = std::future::poll_fn(|cx| {
+        let polled = Pin::new(&mut shaking).poll(cx);
+        if let Poll::Ready(Err(_)) = &polled {
+            refused = tls::take_refused();
+        }
+        polled
+    });
+    let shaken = shaken.await;
     phases.tls = Some(lap());
     let stream = shaken.map_err(|error| {
-        let (what, certificate) = explain_handshake(&error, peer);
-        DialError { what, phases, certificate }
+        let chain = refused.and_then(|shown| Chain::of(&shown));
+        DialError { what: explain_handshake(&error, peer), phases, chain }
     })?;
-    let chain = stream.get_ref().1.peer_certificates();
-    let certificate = chain.and_then(|chain| chain.first()).and_then(Certificate::read);
-    Ok(Dialled { stream: Stream::Tls(Box::new(stream)), peer, phases, certificate })
+    let session = stream.get_ref().1;
+    let chain = session.peer_certificates().and_then(Chain::of);
+    let alpn = match session.alpn_protocol() {
+        None => Alpn::Silent,
+        Some(b"h2") => Alpn::Http2,
+        Some(_) => Alpn::Other,
+    };
+    Ok(Dialled { stream: Stream::Tls(Box::new(stream)), peer, phases, chain, alpn })
 }
 
-/// Writes down what dialling found, also where it failed: the phases and `cert_days_left`.
+/// Writes down what dialling found, also where it failed: the phases and what the certificates say.
 pub fn note(dialled: &Result<Dialled, DialError>, clock: &dyn Clock, facts: &mut Facts) {
-    let (phases, certificate) = match dialled {
-        Ok(dialled) => (dialled.phases, dialled.certificate),
-        Err(failed) => (failed.phases, failed.certificate),
+    let (phases, chain) = match dialled {
+        Ok(dialled) => (dialled.phases, &dialled.chain),
+        Err(failed) => (failed.phases, &failed.chain),
     };
     phases.note(facts);
-    if let Some(certificate) = certificate {
-        certificate.note(clock.wall(), facts);
+    if let Some(chain) = chain {
+        chain.note(clock.wall(), facts);
     }
 }
 
 /// What went wrong on a connection to `peer` that stood already.
 pub fn explain_io(error: &io::Error, peer: SocketAddr) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return tls::explain(error).0;
+        return tls::explain(error);
     }
     match error.kind() {
         io::ErrorKind::ConnectionReset
@@ -196,154 +279,6 @@ pub fn explain_io(error: &io::Error, peer: SocketAddr) -> String {
         io::ErrorKind::UnexpectedEof => format!("connection closed by {peer}"),
         io::ErrorKind::TimedOut => format!("connection to {peer} timed out"),
         _ => format!("connection to {peer} failed: {}", plain(error)),
-    }
-}
-
-/// A connection, with TLS or without.
-#[derive(Debug)]
-pub enum Stream {
-    /// Without.
-    Plain(TcpStream),
-    /// With; boxed, since it is many times the size.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-}
-
-/// A name with more addresses than that has the rest ignored.
-const MAX_ADDRESSES: usize = 8;
-
-/// How long one address has before the next is tried beside it (RFC 8305, section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
-
-/// The addresses of `target`, in the order of the operating system's resolver.
-///
-/// # Errors
-///
-/// Why there are none, in words.
-pub async fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
-    let name = match &target.host {
-        Host::Ipv4(address) => {
-            return Ok(vec![SocketAddr::new(IpAddr::V4(*address), target.port)]);
-        }
-        Host::Ipv6(address) => {
-            return Ok(vec![SocketAddr::new(IpAddr::V6(*address), target.port)]);
-        }
-        Host::Domain(name) => name,
-    };
-    let found = ask_resolver(name.clone(), target.port).await;
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.map_err(|error| explain_look_up(&error, name))? {
-        if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
-        return Err(format!("DNS: {name} has no address"));
-    }
-    Ok(addresses)
-}
-
-/// Look-ups at one time. The system's resolver holds a thread for as long as it asks, also after
-/// the check has given up, and others need threads of the same pool.
-static LOOK_UPS: Semaphore = Semaphore::const_new(256);
-
-async fn ask_resolver(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    // The semaphore is never closed.
-    let permit = LOOK_UPS.acquire().await.map_err(io::Error::other)?;
-    let asking = tokio::spawn(async move {
-        let found = tokio::net::lookup_host((name, port)).await;
-        drop(permit);
-        found.map(Vec::from_iter)
-    });
-    asking.await.map_err(io::Error::other)?
-}
-
-async fn connect_any(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), String> {
-    if let &[address] = addresses {
-        return match TcpStream::connect(address).await {
-            Ok(stream) => Ok((stream, address)),
-            Err(error) => Err(explain_connect(&error, address)),
-        };
-    }
-    let mut waiting = addresses.iter().copied();
-    let mut attempts = FuturesUnordered::new();
-    let mut failures: Vec<String> = Vec::new();
-    loop {
-        let more = match waiting.next() {
-            Some(address) => {
-                attempts.push(async move { (TcpStream::connect(address).await, address) });
-                true
-            }
-            None => false,
-        };
-        let ended = if more && waiting.len() > 0 {
-            tokio::time::timeout(HEAD_START, attempts.next()).await.ok()
-        } else {
-            Some(attempts.next().await)
-        };
-        match ended {
-            Some(Some((Ok(stream), address))) => return Ok((stream, address)),
-            Some(Some((Err(error), address))) => failures.push(explain_connect(&error, address)),
-            Some(None) => return Err(failures.join("; ")),
-            None => {}
-        }
     }
 }
 
@@ -356,39 +291,16 @@ fn server_name(target: &Target) -> Result<ServerName<'static>, String> {
     }
 }
 
-fn explain_look_up(error: &io::Error, name: &str) -> String {
-    let text = error.to_string();
-    if text.contains("not known") || text.contains("No address") {
-        format!("DNS: no such host {name}")
-    } else if text.contains("Temporary failure") {
-        format!("DNS: no answer about {name} from the resolver")
-    } else {
-        format!("DNS: cannot look up {name}: {}", plain(error))
-    }
-}
-
-fn explain_connect(error: &io::Error, address: SocketAddr) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => format!("connection refused by {address}"),
-        io::ErrorKind::ConnectionReset => format!("connection reset by {address}"),
-        io::ErrorKind::TimedOut => format!("no answer from {address}"),
-        io::ErrorKind::HostUnreachable => format!("no route to {address}"),
-        io::ErrorKind::NetworkUnreachable => format!("no network leads to {address}"),
-        _ => format!("cannot connect to {address}: {}", plain(error)),
-    }
-}
-
-fn explain_handshake(error: &io::Error, peer: SocketAddr) -> (String, Option<Certificate>) {
+fn explain_handshake(error: &io::Error, peer: SocketAddr) -> String {
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::explain(error);
     }
-    let what = match error.kind() {
+    match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             format!("TLS: {peer} closed the connection during the handshake")
         }
         _ => format!("TLS: {}", explain_io(error, peer)),
-    };
-    (what, None)
+    }
 }
 
 /// The error without the number that only a programmer wants.
@@ -400,7 +312,8 @@ fn plain(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, connect_any, dial};
+    use super::reach::connect_any;
+    use super::{Target, dial};
     use crate::check::testing::within;
     use crate::clock::System;
     use std::net::SocketAddr;

@@ -25,19 +25,38 @@ pub fn bearer(token: &str) -> Option<HeaderValue> {
     sensitive(&format!("Bearer {token}"))
 }
 
+/// User and password of a URL as they are meant; empty where there is none.
+pub fn userinfo(url: &Url) -> (String, String) {
+    let password = url.password().unwrap_or_default();
+    (percent_decoded(url.username()), percent_decoded(password))
+}
+
 /// Takes user and password out of a URL, as a header.
 pub fn take_userinfo(url: &mut Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let header = basic(
-        &percent_decoded(url.username()),
-        &percent_decoded(url.password().unwrap_or_default()),
-    );
+    let (username, password) = userinfo(url);
+    let header = basic(&username, &password);
     // Both fail only for URLs that cannot have a host, and those have no user either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     header
+}
+
+/// What an `Authorization` holds: the token, or the password and both together as they are sent.
+pub fn secrets(headers: &HeaderMap) -> Vec<String> {
+    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some((scheme, sent)) = value.and_then(|value| value.split_once(' ')) else {
+        return Vec::new();
+    };
+    let mut secrets = vec![sent.to_owned()];
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = STANDARD.decode(sent).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = decoded.as_deref().and_then(|both| both.split_once(':'));
+        secrets.extend(decoded.map(|(_, password)| password.to_owned()));
+    }
+    secrets
 }
 
 /// Whether a header probably says who is asking, and so is not for another host to see.

@@ -1,10 +1,11 @@
-//! What several kinds share: dialling, TLS, HTTP/1 exchanges, headers.
+//! What several kinds share: dialling, TLS, HTTP exchanges, headers, name servers.
 
 pub mod absent;
 pub mod dial;
 pub mod exchange;
 pub mod headers;
 pub mod hide;
+pub mod nameserver;
 pub mod tls;
 pub mod value;
 
@@ -57,6 +58,12 @@ pub fn required_url(
         section.error_at(&place, "is missing");
     }
     section.url(key, schemes)
+}
+
+/// How long a kind itself waits in a run that may take `timeout`: a little less, so that it is the
+/// kind that says how far it came.
+pub fn patience(timeout: Duration) -> Duration {
+    timeout - (timeout / 20).min(Duration::from_millis(100))
 }
 
 /// A span in milliseconds, as facts give it.

@@ -58,9 +58,27 @@ pub fn excerpt(text: &str, most: usize) -> String {
     }
 }
 
+/// The start of a text from outside, at most `most` bytes, without what would disturb a terminal or
+/// a message. Lines stay lines.
+pub fn printable(text: &str, most: usize) -> String {
+    let start = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    let mut shown: String = start
+        .chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if c.is_control() || c == char::REPLACEMENT_CHARACTER => '·',
+            c => c,
+        })
+        .collect();
+    if start.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_BYTES, excerpt, fact_of, kept_fact_of};
+    use super::{KEPT_BYTES, excerpt, fact_of, kept_fact_of, printable};
     use crate::model::Fact;
     use serde_json::json;
 
@@ -79,6 +97,12 @@ mod tests {
         assert_eq!(text.len(), KEPT_BYTES);
         assert_eq!(kept_fact_of(json!([long])), None);
         assert_eq!(kept_fact_of(json!({"a": 1})), Some(Fact::from(json!({"a": 1}))));
+    }
+
+    #[test]
+    fn what_is_printed_is_bounded_and_harmless() {
+        assert_eq!(printable("a\r\n\tb\u{1b}[31m", 100), "a·\n\tb·[31m");
+        assert_eq!(printable("äö", 3), "ä…");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use discord::Discord;
 pub use grpc::Grpc;
 pub use hardhat::Hardhat;
 pub use inbox::{Inbox, Mood, Received};
+pub use local::Local;
 pub use nginx::Nginx;
 pub use node::Node;
 pub use postgres::Postgres;

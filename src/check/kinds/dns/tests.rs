@@ -1,4 +1,4 @@
-use super::{KIND, exchange};
+use super::{KIND, nameserver};
 use crate::check::testing::{
     Authority, Program, ask, check, error, fact, file, free_port, observe, observe_until, parse,
     problems, run,
@@ -334,7 +334,7 @@ async fn a_question_over_tls_checks_the_certificate() {
 async fn the_systems_servers_are_those_of_its_file() {
     async fn check(text: &str, expected: &[&str]) {
         let file = file(text);
-        let servers = exchange::system_servers(file.path()).await.unwrap();
+        let servers = nameserver::system_servers(file.path()).await.unwrap();
         let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, expected, "{text}");
     }
@@ -344,7 +344,7 @@ async fn the_systems_servers_are_those_of_its_file() {
     check("nameserver junk\nnameserver 192.0.2.1\n", &["192.0.2.1:53"]).await;
     let many = "nameserver 192.0.2.1\n".repeat(9);
     check(&many, &["192.0.2.1:53"; 3]).await;
-    let none = exchange::system_servers(std::path::Path::new("/nowhere/resolv.conf")).await;
+    let none = nameserver::system_servers(std::path::Path::new("/nowhere/resolv.conf")).await;
     assert_eq!(none.unwrap().len(), 1);
 }
 
@@ -359,15 +359,16 @@ async fn a_server_that_is_gone_leaves_the_others() {
         crate::check::support::dial::Target::parse(&address.to_string()).unwrap()
     };
     let name = Name::from_ascii("shop.test.").unwrap();
-    let question = exchange::Question { name, record: hickory_proto::rr::RecordType::A };
+    let question = nameserver::Question { name, record: hickory_proto::rr::RecordType::A };
     let servers = [target(closed), target(silent.address), target(server.address)];
     let mut facts = crate::model::Facts::default();
     let clock = crate::clock::System::start();
-    let udp = exchange::Transport::Udp;
+    let udp = nameserver::Transport::Udp;
     let within = Duration::from_millis(900);
-    let heard = exchange::ask(&clock, &question, &servers, &udp, within, &mut facts).await.unwrap();
+    let heard =
+        nameserver::ask(&clock, &question, &servers, &udp, within, &mut facts).await.unwrap();
     assert_eq!(heard.server, server.address);
-    let failed = exchange::ask(&clock, &question, &servers[..2], &udp, within, &mut facts).await;
+    let failed = nameserver::ask(&clock, &question, &servers[..2], &udp, within, &mut facts).await;
     assert_eq!(
         failed.unwrap_err(),
         format!("connection refused by {closed}; no answer from {} within 450ms", silent.address)

@@ -1,3 +1,5 @@
+mod depth;
+
 use super::KIND;
 use crate::check::testing::{
     Authority, Reply, Server, answer, ask, check, error, fact, file, problems, run,
@@ -138,11 +140,10 @@ async fn a_message_that_never_comes_is_cut_by_the_timeout() {
 async fn a_broken_server_is_told_in_plain_words() {
     for (behaviour, expected) in [
         (Behaviour::Close, "the server closed the WebSocket (1008: no key)"),
-        (Behaviour::Drop, "connection closed by ADDRESS before the check was done"),
+        (Behaviour::Drop, "connection closed by ADDRESS without a reason"),
         (
             Behaviour::Flood,
-            "a message of ADDRESS is too large to be read: \
-             Space limit exceeded: Message too long: 2097152 > 1048576",
+            "a message of ADDRESS has 2097152 bytes, more than the 1048576 of `max_message`",
         ),
     ] {
         let server = server(behaviour, None).await;

@@ -2,7 +2,7 @@
 //!
 //! RFC 1035 for the messages, RFC 7766 for TCP, RFC 7858 for TLS.
 
-use crate::check::support::dial::{self, Dialled, Target};
+use super::dial::{self, Dialled, Target};
 use crate::clock::Clock;
 use crate::model::Facts;
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
@@ -266,12 +266,12 @@ impl<'a> Asking<'a> {
     ) -> Result<(Message, SocketAddr), String> {
         let talk = async {
             let dialled = dial::dial(clock, server, tls).await;
-            let certificate = match &dialled {
-                Ok(dialled) => dialled.certificate,
-                Err(failed) => failed.certificate,
+            let chain = match &dialled {
+                Ok(dialled) => &dialled.chain,
+                Err(failed) => &failed.chain,
             };
-            if let Some(certificate) = certificate {
-                certificate.note(clock.wall(), facts);
+            if let Some(chain) = chain {
+                chain.note_days(clock.wall(), facts);
             }
             let Dialled { mut stream, peer, .. } = dialled.map_err(|failed| failed.what)?;
             let failed = |error: io::Error| dial::explain_io(&error, peer);
