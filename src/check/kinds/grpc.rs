@@ -7,20 +7,19 @@ mod tests;
 mod wire;
 
 use crate::check::support::absent::{ABSENT, Absent};
-use crate::check::support::dial::{self, Target};
+use crate::check::support::dial::{self, Aim, Route, Secure, Target};
 use crate::check::support::hide::Hidden;
-use crate::check::support::{excerpt, millis, tls};
+use crate::check::support::tls::{self, Tls};
+use crate::check::support::{excerpt, millis};
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
 use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use rustls::ClientConfig;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
@@ -63,6 +62,9 @@ pub const KIND: Kind = Kind {
         ),
         tls::INSECURE_SKIP_VERIFY,
         tls::CA_FILE,
+        tls::CERT_FILE,
+        tls::KEY_FILE,
+        tls::SERVER_NAME,
     ],
     facts: &[
         FactSpec::kept(
@@ -91,6 +93,12 @@ pub const KIND: Kind = Kind {
         dial::CONNECT_MS,
         dial::TLS_MS,
         tls::CERT_DAYS_LEFT,
+        tls::CERT_CHAIN_DAYS_LEFT,
+        tls::CERT_CHAIN_LENGTH,
+        tls::CERT_SUBJECT,
+        tls::CERT_ISSUER,
+        tls::CERT_NAMES,
+        tls::CLIENT_CERT_DAYS_LEFT,
         ABSENT,
     ],
     example: r#"[[check]]
@@ -120,7 +128,7 @@ const SECRET_LENGTH: usize = 8;
 struct Grpc {
     target: Target,
     origin: Uri,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Tls>,
     services: Vec<String>,
     metadata: HeaderMap,
     hidden: Hidden,
@@ -145,7 +153,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let service = section.optional::<String>("service");
     let services = section.built("services", read_services);
     let metadata = section.built("metadata", read_metadata).unwrap_or_default();
-    let config = tls::read_config(section, &[b"h2"]);
+    let config = tls::read(section, &[b"h2"]);
     if service.is_some() && services.is_some() {
         section.error_at(&services_place, "there is `service` already");
     }
@@ -281,8 +289,13 @@ impl Grpc {
     /// Asks about all services over one connection, and gives what the server answered.
     async fn ask(&self, run: &Run, facts: &mut Facts) -> Result<Vec<Answer<'_>>, String> {
         let clock = &*run.shared.clock;
-        let dialled = dial::dial(clock, &self.target, self.tls.as_ref()).await;
+        let secure = self.tls.as_ref().map(Secure::from);
+        let route = Route::default();
+        let dialled = dial::dial_by(clock, &self.target, secure, &route, Aim::Tunnel).await;
         dial::note(&dialled, clock, facts);
+        if let Some(end) = self.tls.as_ref().and_then(|tls| tls.identity_ends) {
+            facts.set(tls::CLIENT_CERT_DAYS_LEFT.name, tls::days_left(end, clock.wall()));
+        }
         let dialled = dialled.map_err(|failed| failed.what)?;
         let start = clock.now().mono;
         let wire = Wire::over(dialled, self.tls.is_some()).await?;
