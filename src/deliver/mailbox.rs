@@ -40,7 +40,7 @@ pub use known::Earlier;
 pub use sort::is_end;
 
 use crate::limit::{Cooldown, Window};
-use crate::model::{HeldBecause, Moment, Name, Notice, NoticeState, Timestamp, What};
+use crate::model::{HeldBecause, Incident, Moment, Name, Notice, NoticeState, Timestamp, What};
 use known::Known;
 use lanes::Lanes;
 use queue::{Entry, Queue};
@@ -262,12 +262,20 @@ impl Mailbox {
         }
         notice.digest = None;
         notice.due_at = now.wall;
+        let is_told = |incident: &Incident| {
+            self.known.was_told(&incident.id)
+                || self.queue.about(&incident.id).any(|(_, entry)| entry.opens())
+        };
+        let is_over = |incident: &Incident| self.known.is_over(&incident.id);
+        let was_about_nothing = notice.incidents.is_empty();
+        if notice.what == What::Digest && !is_end(&notice) {
+            // Some of what it carried may have been told since, or be tried by itself.
+            notice.incidents.retain(|incident| !is_told(incident));
+        }
         let is_old = !is_end(&notice)
-            && !notice.incidents.is_empty()
+            && !was_about_nothing
             && notice.incidents.iter().all(|incident| {
-                let is_told = self.known.was_told(&incident.id)
-                    || self.queue.about(&incident.id).any(|(_, entry)| entry.opens());
-                self.known.is_over(&incident.id) || (notice.what == What::Opened && is_told)
+                is_over(incident) || (notice.what == What::Opened && is_told(incident))
             });
         if is_old {
             notice.state = NoticeState::Cancelled;
@@ -328,11 +336,13 @@ impl Mailbox {
         }
         self.drop_orphans();
         loop {
-            room = self.make_digests(now, room, new_id);
-            // What has fallen back no longer keeps its group waiting.
+            self.make_digests(now, room, new_id);
             if !self.fall_back(at) {
                 break;
             }
+            // What has fallen back no longer keeps its group waiting, nor what had to follow it.
+            self.overtake();
+            room = self.admit(at);
         }
         let moments =
             [self.quiet_ends(at), self.digest_wake(at), self.fallback_from(), self.trouble_from()];

@@ -13,13 +13,13 @@ type LaneKey = (String, bool);
 impl Mailbox {
     /// Makes the digests that are due: of groups whose window is over, of what a limit held back,
     /// of many ends at once. `room` is what the rate limit leaves for those of groups; without it
-    /// the group waits for the digest of the rate limit. Gives what is left of the room.
+    /// the group waits for the digest of the rate limit.
     pub(super) fn make_digests(
         &mut self,
         now: Moment,
         mut room: usize,
         new_id: &mut impl FnMut() -> String,
-    ) -> usize {
+    ) {
         let at = mono(now);
         self.lanes.refresh(&self.queue, at);
         for ((key, end), members) in self.groups() {
@@ -46,7 +46,6 @@ impl Mailbox {
                 self.make_digest(&members, because, None, now, new_id());
             }
         }
-        room
     }
 
     /// When the next digest may be made, unless something is accepted before.

@@ -538,3 +538,26 @@ proptest! {
         prop_assert_eq!(steady.words(), shaken.words());
     }
 }
+
+#[test]
+fn a_digest_that_a_person_retries_tells_nothing_that_was_told_meanwhile() {
+    let open = |check| Act::Open { check, urgent: false, mute: 0 };
+    let mut history =
+        History::new(Terms { count: 2, per: secs(3600), cooldown: secs(0), fallback_after: None });
+    for act in [
+        open(0),
+        open(1),
+        Act::Run(10_001),
+        open(2),
+        Act::Run(10_000),
+        Act::Reshape(5),
+        Act::Turn(241),
+        Act::Retry,
+        Act::Turn(171),
+        Act::Retry,
+        open(0),
+    ] {
+        history.take(&act);
+    }
+    history.finish();
+}
