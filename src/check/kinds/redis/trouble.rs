@@ -83,7 +83,7 @@ impl Trouble {
                 )
             }
             Self::Garbage(what) => format!("{target} does not speak as Redis does: {what}"),
-            Self::TooMuch => format!("{target} answered more than 4 MiB: ask for less"),
+            Self::TooMuch => format!("{target} answered more than 1 MiB: ask for less"),
             Self::Late => format!("timeout: {target} did not answer"),
         }
     }
