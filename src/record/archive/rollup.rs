@@ -97,7 +97,7 @@ fn start_of(day: NaiveDate, zone: Tz) -> Timestamp {
     let mut wanted = midnight;
     for _ in 0..8 {
         if let Some(first) = zone.from_local_datetime(&wanted).earliest() {
-            return DateTime::<chrono::Utc>::from(first.to_utc()).into();
+            return first.to_utc().into();
         }
         wanted += Duration::from_secs(1800);
     }

@@ -199,7 +199,7 @@ async fn write_incidents(conn: &mut Conn, all: &[Incident]) -> Result<(), StoreE
     if incidents.is_empty() {
         return Ok(());
     }
-    let bodies = incidents.iter().map(|it| cells::encode(it)).collect::<Result<Vec<_>, _>>()?;
+    let bodies = incidents.iter().map(cells::encode).collect::<Result<Vec<_>, _>>()?;
     sqlx::query(
         "INSERT INTO incidents (id, check_name, opened_at, resolved_at, body) \
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[]) \
@@ -222,7 +222,7 @@ async fn write_notices(conn: &mut Conn, all: &[Notice]) -> Result<(), StoreError
     if notices.is_empty() {
         return Ok(());
     }
-    let bodies = notices.iter().map(|it| cells::encode(it)).collect::<Result<Vec<_>, _>>()?;
+    let bodies = notices.iter().map(cells::encode).collect::<Result<Vec<_>, _>>()?;
     let ids: Vec<&str> = notices.iter().map(|it| it.id.as_str()).collect();
     sqlx::query(
         "INSERT INTO notices (id, channel, state, at, sent_at, body) \
