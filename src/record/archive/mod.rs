@@ -2,7 +2,7 @@
 //! store only keeps the bytes.
 //!
 //! A check's results are *sealed* some hundred at a time, in one transaction that writes their
-//! [block](block), adds them to the [roll-ups](rollup) and deletes their rows. So each result counts in
+//! [block], adds them to the [roll-ups](rollup) and deletes their rows. So each result counts in
 //! the roll-ups once, whenever a crash comes.
 
 pub mod block;
