@@ -26,6 +26,13 @@ pub const KIND: ChannelKind = ChannelKind {
         OptionDoc::new("method", "string", "\"POST\"", "POST, PUT or PATCH"),
         OptionDoc::new("headers", "table", "{}", "headers to send along, such as an API key"),
         OptionDoc::new("secret", "secret", "", "signs each message: X-Watchbell-Signature"),
+        OptionDoc::new(
+            "success",
+            "list",
+            "any 2xx",
+            "the status codes by which the receiver says that it has the message; after any other \
+             2xx it is tried again",
+        ),
         OptionDoc::new("preset", "string", "", "a service by name, which has options of its own"),
     ],
     example: r#"[[channel]]
@@ -47,6 +54,8 @@ struct Webhook {
     /// Marked as sensitive, so that they do not show.
     headers: HeaderMap,
     secret: Option<Secret>,
+    /// The codes that mean acceptance; any 2xx where none are named.
+    success: Vec<u16>,
     veil: Veil,
 }
 
@@ -67,10 +76,12 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         }
     };
     let secret = section.secret("secret");
+    let success = section.built("success", read_success).unwrap_or_default();
     let url = url?;
     let secrets = url.secrets().chain(raw_headers.into_values()).chain(secret.clone());
     let veil = Veil::over(secrets);
-    Some(Box::new(Webhook { url, method: method.unwrap_or(Method::POST), headers, secret, veil }))
+    let method = method.unwrap_or(Method::POST);
+    Some(Box::new(Webhook { url, method, headers, secret, success, veil }))
 }
 
 fn read_method(name: &str) -> Result<Method, String> {
@@ -79,6 +90,14 @@ fn read_method(name: &str) -> Result<Method, String> {
         "PUT" => Ok(Method::PUT),
         "PATCH" => Ok(Method::PATCH),
         _ => Err(format!("`{name}` does not carry a body (use POST, PUT or PATCH)")),
+    }
+}
+
+fn read_success(codes: Vec<u16>) -> Result<Vec<u16>, String> {
+    match codes.iter().find(|code| !(100..600).contains(*code)) {
+        Some(code) => Err(format!("{code} is not a status code (such as 202)")),
+        None if codes.is_empty() => Err("is empty: name codes, or leave it out".to_owned()),
+        None => Ok(codes),
     }
 }
 
@@ -120,6 +139,11 @@ impl Channel for Webhook {
         }
         // The headers of the configuration replace those above.
         match exchange(net, request.headers(self.headers.clone()).body(body), &self.veil).await {
+            Ok(answer) if self.success.contains(&answer.status.as_u16()) => Outcome::accepted(),
+            Ok(answer) if answer.status.is_success() && !self.success.is_empty() => {
+                let why = self.veil.clean(&format!("{}: {}", answer.status, answer.body.trim()));
+                Outcome::Retry { after: answer.retry_after, why }
+            }
             Ok(answer) => classify(&answer, &self.veil),
             Err(outcome) => outcome,
         }
@@ -202,6 +226,22 @@ mod tests {
         Fake, NOW, channel, hostile_messages, messages, net, read,
     };
     use crate::model::Secret;
+
+    #[tokio::test]
+    async fn only_the_codes_that_are_named_mean_that_it_arrived() {
+        let fake = Fake::start().await;
+        let table = format!("url = \"{}\"\nsuccess = [202, 409]", fake.url("/in"));
+        let webhook = channel(&KIND, &table);
+        let message = &messages(&KIND)[0];
+        for (status, accepted, again) in
+            [(202, true, false), (409, true, false), (200, false, true), (404, false, false)]
+        {
+            fake.answer(status, &[], "a login page");
+            let outcome = webhook.send(&net(), message).await;
+            assert_eq!(outcome.is_accepted(), accepted, "{status}: {outcome:?}");
+            assert_eq!(matches!(outcome, Outcome::Retry { .. }), again, "{status}: {outcome:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_body_is_the_one_that_is_promised() {

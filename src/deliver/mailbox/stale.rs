@@ -20,7 +20,8 @@ impl Mailbox {
                 |earlier: u64, other: &Entry| earlier < seq && other.notice.what == notice.what;
             let tells = |earlier: u64, other: &Entry| {
                 let is_held_longer = other.is_suppressed() && !entry.is_suppressed();
-                earlier < seq && other.opens() && !is_held_longer
+                // One that was tried may have arrived, so it goes whatever came first.
+                (earlier < seq || !other.is_fresh()) && other.opens() && !is_held_longer
             };
             let is_old = match notice.what {
                 What::Test => false,
@@ -29,7 +30,10 @@ impl Mailbox {
                         || queue.about(&incident.id).any(|(other, entry)| tells(other, entry))
                 }),
                 What::Resolved => incidents.iter().all(|incident| {
-                    queue.about(&incident.id).any(|(other, entry)| twin(other, entry))
+                    queue.about(&incident.id).any(|(other, entry)| {
+                        let is_tried = entry.notice.what == What::Resolved && !entry.is_fresh();
+                        is_tried || twin(other, entry)
+                    })
                 }),
                 // Whatever else is owed tells that it goes on.
                 What::Reminder => incidents.iter().all(|incident| {
