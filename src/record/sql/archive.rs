@@ -37,7 +37,14 @@ pub(super) async fn step(
     for (id, name, oldest, full) in &due {
         let is_old = oldest.is_some_and(|oldest| oldest < too_old);
         if full.is_some() || is_old {
-            pace.done += seal_check(store, *id, &Name::from(name.as_str()), terms).await?;
+            pace.done += match seal_check(store, *id, &Name::from(name.as_str()), terms).await {
+                // It keeps no other check from being sealed.
+                Err(error @ StoreError::Unreadable { .. }) => {
+                    tracing::error!(check = %name, %error, "its results could not be sealed");
+                    0
+                }
+                sealed => sealed?,
+            };
         }
     }
     let last = due.last().map_or(0, |(id, ..)| *id);

@@ -267,3 +267,15 @@ async fn a_seal_that_fails_half_way_loses_and_doubles_nothing() {
     assert_eq!(store.results("a", &page).await.unwrap().items.len(), 50);
     assert_eq!(hours().await.unwrap(), before);
 }
+
+#[tokio::test]
+async fn results_that_cannot_be_read_keep_no_other_check_from_being_sealed() {
+    let (store, folder) = open().await;
+    let results = ["a", "b"].into_iter().flat_map(|name| (0..30).map(move |n| result(name, n)));
+    store.commit(&Batch { results: results.collect(), ..Batch::default() }).await.unwrap();
+    let mut other = outsider(&folder).await;
+    run(&mut other, "UPDATE results SET facts = '[' WHERE check_id = 1").await;
+    let terms = Sealing { results: 20, age: Duration::from_secs(3600), zone: chrono_tz::Tz::UTC };
+    let pace = store.seal(&terms, at(100)).await.unwrap();
+    assert_eq!(pace.done, 20, "the results of b");
+}
