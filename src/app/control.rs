@@ -7,14 +7,17 @@ use super::monitor::Event;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::model::{
-    Acknowledgement, Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence,
-    Timestamp,
+    Acknowledgement, Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, RunResult,
+    Silence, Timestamp,
 };
 use crate::record::Store;
 use crate::record::writer::{StoreHealth, Writer};
+use crate::route::Matchers;
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
-use crate::serve::{Control, DaemonStatus, NoticeCount, OperateError, RunNowError, StoreView};
+use crate::serve::{
+    Control, DaemonStatus, NoticeCount, OperateError, RunNowError, Standing, StoreView,
+};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,6 +150,29 @@ impl Control for AppControl {
         self.gauges.silences.load().to_vec()
     }
 
+    fn find_silences(&self, matchers: &[Matcher]) -> Result<Vec<Silence>, OperateError> {
+        let wanted = Matchers::filter(matchers).map_err(OperateError::Invalid)?;
+        let mut found = self.silences();
+        found.retain(|silence| wanted.matches_silence(silence));
+        Ok(found)
+    }
+
+    async fn take_alerts(&self, alerts: Vec<Alert>) -> Result<(), OperateError> {
+        let taken = self.ask(move |core, now| core.alerts(alerts, now)).await?;
+        taken.map_err(|crowded| OperateError::Conflict(crowded.to_string()))
+    }
+
+    async fn standings(&self, matchers: Vec<Matcher>) -> Result<Vec<Standing>, OperateError> {
+        let wanted = Matchers::filter(&matchers).map_err(OperateError::Invalid)?;
+        let mut found = self.ask(|core, now| core.standings(now.wall)).await?;
+        found.retain(|standing| wanted.matches(&standing.incident));
+        Ok(found)
+    }
+
+    async fn receivers(&self) -> Result<Vec<Name>, OperateError> {
+        self.ask(|core, _| core.channels()).await
+    }
+
     async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError> {
         let (name, by) = (Name::from(check), by.to_owned());
         let asked = name.clone();
@@ -208,7 +234,7 @@ impl Control for AppControl {
             missed_runs: schedule.missed_total,
             runs: self.gauges.runs(),
             notices,
-            own_incidents: self.gauges.own.load().to_vec(),
+            other_incidents: self.gauges.own.load().to_vec(),
         }
     }
 }

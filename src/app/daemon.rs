@@ -2,6 +2,7 @@
 
 use super::alerting::{self, Alerting};
 use super::control::AppControl;
+use super::doors::{self, DoorError, SocketFile};
 use super::gauges::Gauges;
 use super::jobs::Jobs;
 use super::monitor::{self, Event, Monitor, Parts};
@@ -19,7 +20,7 @@ use crate::record::writer::{self, Writer};
 use crate::record::{self, Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
-use crate::serve::{self, Api, Control, Links, Settings};
+use crate::serve::{self, Api, Control, Feed, Links, Settings};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -27,7 +28,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
@@ -68,14 +68,9 @@ pub enum RunError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The API's address cannot be had.
-    #[error("the API cannot listen on {address}: {error} (set `listen` under `[api]`)")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
+    /// The API cannot let anybody in.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// TLS could not be set up.
     #[error("{0}")]
     Network(String),
@@ -108,6 +103,8 @@ pub struct Running {
     fixed: Fixed,
     /// Cancelled when the monitor or the writer ends.
     broken: CancellationToken,
+    /// Removed when the daemon ends.
+    _socket: Option<SocketFile>,
     /// Held as long as the daemon runs, so that no second one uses the same history.
     _lock: Option<File>,
 }
@@ -117,6 +114,8 @@ pub struct Running {
 struct Fixed {
     name: Name,
     listen: SocketAddr,
+    socket: Option<PathBuf>,
+    tls: Option<(PathBuf, PathBuf)>,
     store: StoreAddress,
     max_in_flight: usize,
     keep: Keep,
@@ -127,6 +126,8 @@ impl Fixed {
         Self {
             name: plan.name.clone(),
             listen: plan.api.listen,
+            socket: plan.api.socket.clone(),
+            tls: plan.api.tls.as_ref().map(|tls| (tls.cert_file.clone(), tls.key_file.clone())),
             store: plan.history.store.clone(),
             max_in_flight: plan.max_in_flight,
             keep: plan.history.keep,
@@ -144,8 +145,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let mut plan = plan::load(path, LoadOptions::default()).map_err(RunError::Configuration)?;
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
-    let listener = listen(plan.api.listen).await?;
-    let address = listener.local_addr().unwrap_or(plan.api.listen);
+    let doors = doors::open(&plan.api).await?;
     let store = record::open(&plan.history.store).await?;
     let lock = lock_store(&plan.history)?;
     let links = Arc::new(Links::open(&plan.history.beside(".links")));
@@ -174,6 +174,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let scheduler = crate::schedule::spawn(Arc::clone(&clock), plan.max_in_flight, finished);
     let board = Arc::new(Board::default());
     let gauges = Arc::new(Gauges::default());
+    let feed = Arc::new(Feed::new(started.wall));
     let parts = Parts {
         clock: Arc::clone(&clock),
         board: Arc::clone(&board),
@@ -183,6 +184,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         recoverer: Arc::clone(&recoverer),
         events: events.downgrade(),
         gauges: Arc::clone(&gauges),
+        feed: Arc::clone(&feed),
     };
     let tasks = make_tasks(std::mem::take(&mut plan.checks), &HashMap::new(), &shared);
     refill(tasks.values(), &*store, started.wall).await;
@@ -228,9 +230,14 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         clock: Arc::clone(&clock),
         settings: Arc::clone(&settings),
         links: Arc::clone(&links),
+        feed,
     };
     let stop_api = CancellationToken::new();
-    let api_task = tokio::spawn(serve::serve(listener, api, stop_api.clone()));
+    let (address, socket) = (doors.address, doors.socket);
+    if let Some(certificate) = doors.certificate {
+        tokio::spawn(certificate.follow(stop_api.clone()));
+    }
+    let api_task = tokio::spawn(serve::serve(doors.doors, api, stop_api.clone()));
     let terms = housekeeping::Terms { keep: plan.history.keep, zone: plan.time_zone };
     let chores = housekeeping::start(Arc::clone(&store), Arc::clone(&clock), terms).await?;
     tracing::info!(
@@ -262,6 +269,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         tasks,
         fixed,
         broken,
+        _socket: socket,
         _lock: lock,
     })
 }
@@ -323,7 +331,8 @@ impl Running {
         warn(&plan.warnings);
         if Fixed::of(&plan) != self.fixed {
             tracing::warn!(
-                "`name`, `max_in_flight`, `store`, `keep` and `listen` change only with a restart"
+                "`name`, `max_in_flight`, `store`, `keep`, `listen`, `socket` and `tls` change only \
+                 with a restart"
             );
         }
         plan.name = self.fixed.name.clone();
@@ -342,7 +351,9 @@ impl Running {
         });
         refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
         let (added, changed, removed) = difference(&self.tasks, &tasks);
-        self.settings.store(Arc::new(plan.api_settings()));
+        let settings = plan.api_settings();
+        settings.keys.remember(&self.settings.load().keys);
+        self.settings.store(Arc::new(settings));
         let operators = mail::operators(&plan);
         // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
         let destinations = mail::destinations(&mut plan, &self.store, &self.links);
@@ -392,10 +403,6 @@ impl Running {
         }
         tracing::info!("stopped");
     }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|error| RunError::Listen { address, error })
 }
 
 fn warn(warnings: &[Problem]) {

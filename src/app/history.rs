@@ -46,7 +46,7 @@ pub async fn picture_for(
     drawing: Duration,
 ) -> Option<Picture> {
     let [incident] = &notice.incidents[..] else { return None };
-    if !shows_last_hour(notice.what) || incident.check.starts_with("watchbell:") {
+    if !shows_last_hour(notice.what) || !incident.is_of_check() {
         return None;
     }
     let without = |why: &str| {
@@ -94,7 +94,7 @@ pub async fn for_notice(
 ) -> Option<Past> {
     let [incident] = &notice.incidents[..] else { return None };
     // What the daemon says about itself has no results; and it may be that the store is away.
-    if !tells_of_past(notice.what) || incident.check.starts_with("watchbell:") {
+    if !tells_of_past(notice.what) || !incident.is_of_check() {
         return None;
     }
     match tokio::time::timeout(patience, history.past(incident)).await {

@@ -112,7 +112,7 @@ impl Letterhead {
             Some(Action { label: deed.label().to_owned(), url: url.into() })
         };
         // What the daemon says about itself is no check that could be silenced.
-        let is_own = incident.check.starts_with("watchbell:");
+        let is_own = incident.is_own();
         let deeds = Deed::ALL.into_iter().filter(|deed| !is_own || *deed == Deed::Acknowledge);
         deeds.filter_map(action).collect()
     }

@@ -3,6 +3,7 @@
 pub mod alerting;
 mod control;
 mod daemon;
+mod doors;
 mod gauges;
 mod history;
 mod housekeeping;

@@ -12,6 +12,7 @@ use crate::record::Batch;
 use crate::record::writer::{Committed, StoreHealth, Writer};
 use crate::recover::{Order, Outcome, Recoverer, Started};
 use crate::schedule::{Finished, Scheduler};
+use crate::serve::{Feed, News};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use std::collections::HashMap;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub events: mpsc::WeakSender<Event>,
     /// What is counted for the API.
     pub gauges: Arc<Gauges>,
+    /// Who hears what happens.
+    pub feed: Arc<Feed>,
 }
 
 /// Something that somebody wants from the core.
@@ -249,10 +252,14 @@ impl Monitor {
             match effect {
                 Effect::Record(mut result, state) => {
                     result.stands_for = self.stands_for(&result);
+                    self.parts.feed.tell(News::Verdict((&result).into()));
                     self.parts.writer.record(result, state.map(|state| *state));
                 }
                 Effect::Commit(batch) => {
                     own_changed |= !batch.incidents.is_empty() || !batch.silences.is_empty();
+                    for incident in &batch.incidents {
+                        self.parts.feed.tell(News::Incident(Arc::new(incident.clone())));
+                    }
                     self.commit(batch);
                 }
                 Effect::Suppress { incident, because } => {
@@ -275,7 +282,7 @@ impl Monitor {
     }
 
     fn show_own(&self) {
-        let own = self.core.own_incidents().cloned().map(Arc::new).collect();
+        let own = self.core.other_incidents().cloned().map(Arc::new).collect();
         self.parts.gauges.own.store(Arc::new(own));
         self.parts.gauges.silences.store(Arc::new(self.core.silences()));
     }

@@ -8,8 +8,8 @@ use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::clock::{Clock as _, System};
 use crate::config::{
-    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Place, Problem, Problems,
-    RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings,
+    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Origins, Place, Problem, Problems,
+    RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings, TlsFiles,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
@@ -21,8 +21,9 @@ use crate::recover::actions as ways;
 use crate::render::Renderer;
 use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
-use crate::serve::{self, ApiKey, Keys, Scope, Spans};
+use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans};
 use chrono_tz::Tz;
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,14 @@ pub struct Plan {
 pub struct PlannedApi {
     /// The address that it listens on.
     pub listen: SocketAddr,
+    /// The Unix socket that it listens on as well.
+    pub socket: Option<PathBuf>,
+    /// The files of what it shows of itself; plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Whose word is taken for where a request came from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The web pages elsewhere whose scripts may read the API.
+    pub allow_origins: Origins,
     /// Whether the status page needs no key.
     pub public_status: bool,
     /// Who may do what.
@@ -79,6 +88,8 @@ impl Plan {
         serve::Settings {
             keys: self.api.keys.clone(),
             public_status: self.api.public_status,
+            trusted_proxies: self.api.trusted_proxies.clone(),
+            allow_origins: self.api.allow_origins.clone(),
             spans: Spans { zone: self.time_zone, reach: Reach { minute, hour: hourly } },
         }
     }
@@ -152,14 +163,14 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Plan, Vec<Problem>> {
     }
 }
 
-/// Where the API listens by `daemon.toml` at `path`, whatever else is wrong with it.
-pub fn listen_address(path: &Path) -> Option<SocketAddr> {
+/// What `daemon.toml` at `path` says of the API, whatever else is wrong with it.
+pub fn api_settings(path: &Path) -> Option<ApiSettings> {
     let mut ignored = Problems::default();
     let file = config::read_file(path, &mut ignored)?;
     let base = base_of(path);
     let interpolator = Interpolator::new(base).without_secrets();
     let mut root = Section::root(&file, base, &interpolator, &mut ignored);
-    Some(config::read_settings(&mut root, base, &[]).api.listen)
+    Some(config::read_settings(&mut root, base, &[]).api)
 }
 
 /// The folder that relative paths in a file are relative to.
@@ -191,7 +202,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 
     let Settings { channels, routes, maintenance, templates, checks: folder, api, .. } = settings;
     let zone = settings.time_zone;
-    let api = build_api(api, problems);
+    let api = build_api(api, options.without_secrets, problems);
     let channels = build_channels(channels, &templates, problems);
     let routes = routes::build_routes(routes, &channels, zone, problems);
     let now = System::start().wall();
@@ -215,9 +226,23 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     })
 }
 
-fn build_api(raw: ApiSettings, problems: &mut Problems) -> PlannedApi {
+/// On a `dry` machine the files of the certificate need not be there.
+fn build_api(raw: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi {
     let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
-    PlannedApi { listen: raw.listen, public_status: raw.public_status, keys: Keys::new(keys) }
+    if let Some(TlsFiles { cert_file, key_file, place }) = raw.tls.as_ref().filter(|_| !dry) {
+        if let Err(error) = Certificate::read(cert_file, key_file) {
+            problems.push(place.error(format!("cannot be used: {error}")));
+        }
+    }
+    PlannedApi {
+        listen: raw.listen,
+        socket: raw.socket,
+        tls: raw.tls,
+        trusted_proxies: raw.trusted_proxies,
+        allow_origins: raw.allow_origins,
+        public_status: raw.public_status,
+        keys: Keys::new(keys),
+    }
 }
 
 fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
@@ -246,7 +271,14 @@ fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {
         KeyMaterial::Hash(hash) => ApiKey::from_hash(raw.name, hash, scopes),
     };
     match key {
-        Ok(key) => Some(key),
+        Ok(mut key) => {
+            key.expires = raw.expires;
+            if key.is_over(System::start().wall()) {
+                let over = format!("the key `{}` has expired, so it opens nothing", key.name);
+                problems.push(raw.place.warning(over));
+            }
+            Some(key)
+        }
         Err(error) => {
             problems.push(raw.place.error(error.to_string()));
             None

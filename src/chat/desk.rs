@@ -133,7 +133,7 @@ pub(super) async fn press(
 fn open_incidents(daemon: &Daemon) -> Vec<Incident> {
     let checks = daemon.board.all();
     let of_checks = checks.iter().filter_map(|check| check.state.incident.clone());
-    let own = daemon.control.daemon().own_incidents;
+    let own = daemon.control.daemon().other_incidents;
     let mut open: Vec<Incident> =
         of_checks.chain(own.iter().map(|incident| (**incident).clone())).collect();
     open.sort_by(|a, b| (b.severity, b.opened_at, &b.id).cmp(&(a.severity, a.opened_at, &a.id)));

@@ -4,6 +4,7 @@ mod ack;
 mod check;
 mod history;
 mod incidents;
+mod key;
 mod kinds;
 mod log;
 mod notices;
@@ -106,6 +107,9 @@ enum Command {
     Notify(notify::NotifyCommand),
     /// Show what a channel's messages look like, without sending any
     Render(render::RenderArgs),
+    /// Make keys for the API, or list them
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List the kinds of checks and channels, or show all about one
     Kinds(kinds::KindsArgs),
 }
@@ -166,6 +170,7 @@ pub fn main() -> ExitCode {
         Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Render(args) => render::run(&args),
+        Command::Key(command) => key::run(&command),
         Command::Kinds(args) => kinds::run(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {

@@ -5,6 +5,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::Value as Json;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest that an answer may take.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Which daemon to talk to.
 #[derive(Args, Debug)]
@@ -12,6 +18,9 @@ pub struct RemoteArgs {
     /// The daemon's API; that of the configuration file if not given
     #[arg(long, value_name = "URL", env = "WATCHBELL_URL")]
     url: Option<String>,
+    /// The daemon's Unix socket; that of the configuration file if not given. It needs no key
+    #[arg(long, value_name = "PATH", env = "WATCHBELL_SOCKET", conflicts_with = "url")]
+    socket: Option<PathBuf>,
     /// A key for the API
     #[arg(long, value_name = "KEY", env = "WATCHBELL_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -23,6 +32,8 @@ pub struct RemoteArgs {
 #[derive(Debug)]
 pub struct Remote {
     url: String,
+    /// Where it is, in the words of people.
+    place: String,
     key: Option<String>,
     http: reqwest::Client,
 }
@@ -30,28 +41,47 @@ pub struct Remote {
 impl RemoteArgs {
     /// The daemon that the arguments name.
     pub fn remote(&self) -> anyhow::Result<Remote> {
-        let url = match &self.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => self.configured_url(),
+        let way = match (&self.url, &self.socket) {
+            (Some(url), _) => Way::Url(url.trim_end_matches('/').to_owned()),
+            (None, Some(socket)) => Way::Socket(socket.clone()),
+            (None, None) => self.configured(),
         };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(std::time::Duration::from_secs(30))
-            .build()?;
-        Ok(Remote { url, key: self.key.clone(), http })
+        let http = reqwest::Client::builder().no_proxy().timeout(LONGEST);
+        let (url, place, http) = match way {
+            Way::Url(url) => (url.clone(), url, http),
+            // The host is a word that the daemon does not look at.
+            Way::Socket(path) => {
+                let place = path.display().to_string();
+                ("http://localhost".to_owned(), place, http.unix_socket(path))
+            }
+        };
+        Ok(Remote { url, place, key: self.key.clone(), http: http.build()? })
     }
 
-    /// The address of the configuration, or the default one where it cannot be read: the file may
-    /// belong to another user, and the daemon may still be asked.
-    fn configured_url(&self) -> String {
-        match plan::listen_address(&self.config.config) {
-            Some(listen) if listen.ip().is_unspecified() => {
-                format!("http://127.0.0.1:{}", listen.port())
-            }
-            Some(listen) => format!("http://{listen}"),
-            None => "http://127.0.0.1:7117".to_owned(),
+    /// What the configuration says, or the default address where it cannot be read: the file may
+    /// belong to another user, and the daemon may still be asked. The socket is preferred where
+    /// this user may open it, since it needs no key.
+    fn configured(&self) -> Way {
+        let Some(api) = plan::api_settings(&self.config.config) else {
+            return Way::Url("http://127.0.0.1:7117".to_owned());
+        };
+        if let Some(socket) = api.socket.filter(|path| UnixStream::connect(path).is_ok()) {
+            return Way::Socket(socket);
         }
+        let scheme = if api.tls.is_some() { "https" } else { "http" };
+        Way::Url(match api.listen {
+            listen if listen.ip().is_unspecified() => {
+                format!("{scheme}://127.0.0.1:{}", listen.port())
+            }
+            listen => format!("{scheme}://{listen}"),
+        })
     }
+}
+
+/// How the daemon is reached.
+enum Way {
+    Url(String),
+    Socket(PathBuf),
 }
 
 impl Remote {
@@ -114,13 +144,13 @@ impl Remote {
             request = request.json(body);
         }
         let answer = request.send().await.with_context(|| {
-            format!("no daemon answers at {} (is it running? `--url` names another)", self.url)
+            format!("no daemon answers at {} (is it running? `--url` names another)", self.place)
         })?;
         let status = answer.status();
         let body: Json = answer
             .json()
             .await
-            .with_context(|| format!("{} does not answer like Watchbell", self.url))?;
+            .with_context(|| format!("{} does not answer like Watchbell", self.place))?;
         if !status.is_success() {
             let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason");
             let hint = match status {

@@ -4,6 +4,7 @@ use crate::app::{self, RunError};
 use crate::clock::System;
 use crate::config::{Level, Problem};
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,24 @@ pub struct RunArgs {
 
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log::start(args.log_format);
+    raise_handles();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(daemon(&args.config.config));
     // A name server that hangs would hold up the end of the process: nobody waits for its answer.
     runtime.shutdown_background();
     exit
+}
+
+/// Takes as many file handles as the system allows: each check and each client of the API needs
+/// one, and the ordinary limit of 1,024 is there for programs of another age.
+fn raise_handles() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        let wanted = Rlimit { current: limit.maximum, ..limit };
+        if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+            tracing::warn!(%error, limit = limit.current, "the limit of file handles stays");
+        }
+    }
 }
 
 async fn daemon(path: &Path) -> anyhow::Result<Exit> {

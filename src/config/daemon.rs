@@ -1,3 +1,4 @@
+use super::api::{ApiSettings, read_api};
 use super::problem::Place;
 use super::recover::{RecoverySettings, read_recovery_settings};
 use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
@@ -5,7 +6,6 @@ use super::section::Section;
 use crate::model::{Name, Secret, did_you_mean, name_problem};
 use chrono_tz::Tz;
 use sqlx::postgres::PgConnectOptions;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,39 +100,6 @@ impl Default for Keep {
     }
 }
 
-/// The status API.
-#[derive(Debug)]
-pub struct ApiSettings {
-    /// The address that it listens on.
-    pub listen: SocketAddr,
-    /// Whether the status page needs no key.
-    pub public_status: bool,
-    /// The keys, unchecked.
-    pub keys: Vec<RawKey>,
-}
-
-/// One `[[api.key]]`.
-#[derive(Debug)]
-pub struct RawKey {
-    /// Who uses it.
-    pub name: String,
-    /// The key itself, or its hash (`sha256:…`).
-    pub key: KeyMaterial,
-    /// What it may do: `read`, `operate`, `push`.
-    pub scopes: Vec<(String, Place)>,
-    /// Where the key or its hash stands, for problems that show later.
-    pub place: Place,
-}
-
-/// A key, or only its hash.
-#[derive(Debug)]
-pub enum KeyMaterial {
-    /// The key in plain.
-    Plain(Secret),
-    /// `sha256:` and 64 hexadecimal digits.
-    Hash(String),
-}
-
 /// One `[[channel]]`, with the table of its kind still to be read: also where something else is
 /// wrong with it, so that all problems come at once.
 #[derive(Debug)]
@@ -206,11 +173,7 @@ pub fn read_settings<'i>(
             state_folder: state_folder.to_owned(),
             keep: Keep::default(),
         },
-        api: ApiSettings {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
-            public_status: true,
-            keys: Vec::new(),
-        },
+        api: ApiSettings::default(),
         recovery: RecoverySettings::default(),
         channels: Vec::new(),
         routes: Vec::new(),
@@ -319,44 +282,6 @@ fn parse_store(address: Secret, state_folder: &Path) -> Result<StoreAddress, Str
         }
         _ => Err("is not a store (such as sqlite:watchbell.db or postgres://user@host/database)"
             .to_owned()),
-    }
-}
-
-fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
-    let listen = table.built("listen", |text: String| {
-        text.parse()
-            .map_err(|_| format!("`{text}` is not an address and port such as 127.0.0.1:7117"))
-    });
-    if let Some(listen) = listen {
-        api.listen = listen;
-    }
-    table.not_yet("socket", "the API listens on `listen` only");
-    api.public_status = table.or("public_status", true);
-    for mut key in table.tables("key") {
-        let table_place = key.place().clone();
-        let place = key.place_of(if key.has("key_hash") { "key_hash" } else { "key" });
-        let name = key.required::<String>("name");
-        let material = match (key.secret("key"), key.optional::<String>("key_hash")) {
-            (Some(plain), None) => Some(KeyMaterial::Plain(plain)),
-            (None, Some(hash)) => Some(KeyMaterial::Hash(hash)),
-            (None, None) => {
-                key.error_at(&table_place, "needs `key` or `key_hash`");
-                None
-            }
-            (Some(_), Some(_)) => {
-                key.error_at(&place, "has both `key` and `key_hash`; one says it all");
-                None
-            }
-        };
-        let scopes = if key.has("scopes") {
-            key.strings("scopes")
-        } else {
-            vec![("read".to_owned(), table_place)]
-        };
-        if let (Some(name), Some(material)) = (name, material) {
-            api.keys.push(RawKey { name, key: material, scopes, place });
-        }
-        table.finish_child(key);
     }
 }
 

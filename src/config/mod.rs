@@ -1,5 +1,6 @@
 //! From TOML files to settings, or to all problems with their places.
 
+mod api;
 mod checks;
 mod daemon;
 mod interpolate;
@@ -8,11 +9,9 @@ mod recover;
 mod routes;
 mod section;
 
+pub use api::{ApiSettings, KeyMaterial, Origins, RawKey, TlsFiles};
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
-pub use daemon::{
-    ApiSettings, History, Keep, KeyMaterial, Rate, RawChannel, RawKey, Settings, StoreAddress,
-    read_settings,
-};
+pub use daemon::{History, Keep, Rate, RawChannel, Settings, StoreAddress, read_settings};
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};

@@ -1,4 +1,4 @@
-use super::{HeldBecause, Labels, Name, Severity, Status, Timestamp};
+use super::{HeldBecause, Labels, Name, Origin, Severity, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -150,6 +150,9 @@ pub struct Incident {
     /// The checks that stand on this one, directly or over others; the first of them by name.
     #[serde(default)]
     pub dependents: Vec<Name>,
+    /// Where it comes from if no check found it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Somebody has taken an incident on.
@@ -214,7 +217,40 @@ impl Incident {
             reminded: None,
             escalated: None,
             dependents: Vec::new(),
+            origin: None,
         }
+    }
+
+    /// Whether it is about a part of the daemon itself.
+    pub fn is_own(&self) -> bool {
+        self.check.starts_with("watchbell:") && self.origin.is_none()
+    }
+
+    /// Whether a check of the configuration found it.
+    pub fn is_of_check(&self) -> bool {
+        self.origin.is_none() && !self.is_own()
+    }
+
+    /// What a cooldown runs for: the check, or the alert that was sent in. Alerts of one name
+    /// differ in their labels, and are told apart.
+    pub fn subject(&self) -> &Name {
+        self.origin.as_ref().map_or(&self.check, |origin| &origin.subject)
+    }
+
+    /// Its labels together with those that every incident has, as matchers see them.
+    pub fn all_labels(&self) -> Labels {
+        let mut labels = self.labels.clone();
+        let always = [
+            ("alertname", &*self.check),
+            ("kind", self.kind.as_str()),
+            ("severity", self.severity.as_str()),
+        ];
+        if self.origin.is_none() {
+            for (name, value) in always {
+                labels.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+        labels
     }
 
     /// Adds a line to its story.

@@ -1,5 +1,6 @@
 //! The words that the whole program shares, as types. No I/O and no clock in here.
 
+mod alert;
 mod board;
 mod doc;
 mod fact;
@@ -14,6 +15,7 @@ mod silence;
 mod status;
 mod time;
 
+pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};

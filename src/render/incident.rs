@@ -60,6 +60,8 @@ pub struct IncidentContext {
     pub details: Vec<String>,
     /// The labels: `labels.team`. Say `labels.team|default("")` for one that not every check has.
     pub labels: Labels,
+    /// What an alert that was sent in says beside its labels; empty for all others.
+    pub annotations: Labels,
     /// Where to read what to do; none if the check does not say.
     pub runbook: Option<String>,
     /// Who has taken it on; none if nobody has, or no longer.
@@ -178,6 +180,10 @@ impl IncidentContext {
             reasons,
             gist: headline.gist,
             labels: bounded_labels(&incident.labels),
+            annotations: match &incident.origin {
+                Some(origin) => bounded_annotations(&origin.annotations),
+                None => Labels::new(),
+            },
             links: links::all(&runbook, &incident_page, &check_page),
             actions: match among_others {
                 true => Vec::new(),
@@ -245,6 +251,12 @@ pub fn bounded_reasons(reasons: &[String]) -> Vec<String> {
 pub fn bounded_labels(labels: &Labels) -> Labels {
     let cleaned = |(name, value): (&String, &String)| (clean(name, LABEL), clean(value, LABEL));
     labels.iter().take(LABELS).map(cleaned).collect()
+}
+
+/// What the sender of an alert says beside its labels, clean and bounded.
+fn bounded_annotations(annotations: &Labels) -> Labels {
+    let cleaned = |(name, value): (&String, &String)| (clean(name, LABEL), clean(value, REASON));
+    annotations.iter().take(LABELS).map(cleaned).collect()
 }
 
 /// Who has taken an incident on, clean and bounded, as every message shows it.

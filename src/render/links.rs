@@ -35,8 +35,7 @@ pub(super) fn incident(root: &Url, incident: &Incident) -> Option<String> {
 
 /// The page of its check; none for what the daemon says about itself, which no check stands for.
 pub(super) fn check(root: &Url, incident: &Incident) -> Option<String> {
-    let is_own = incident.check.starts_with("watchbell:");
-    if is_own { None } else { below(root, "checks", &incident.check) }
+    if incident.is_of_check() { below(root, "checks", &incident.check) } else { None }
 }
 
 /// Those that there are, with their labels.

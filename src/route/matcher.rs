@@ -1,6 +1,6 @@
 //! Matchers on labels, as Alertmanager and `amtool` write them.
 
-use crate::model::{Incident, Matcher};
+use crate::model::{Incident, Matcher, Silence};
 use regex::{Regex, RegexBuilder};
 
 /// The most that a compiled pattern may take, in bytes: matchers come over the network.
@@ -57,6 +57,28 @@ impl Matchers {
             ));
         }
         Ok(Self(compiled))
+    }
+
+    /// Compiles `matchers` of a search, which may find everything.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words for whoever wrote them.
+    pub fn filter(matchers: &[Matcher]) -> Result<Self, String> {
+        Ok(Self(matchers.iter().map(Compiled::new).collect::<Result<Vec<_>, _>>()?))
+    }
+
+    /// Whether a silence asks for what is searched: its matchers count by their names and values,
+    /// as in Alertmanager.
+    pub fn matches_silence(&self, silence: &Silence) -> bool {
+        self.0.iter().all(|compiled| {
+            let asked = silence.matchers.iter().find(|m| m.name == compiled.matcher.name);
+            let is_empty = compiled.matcher.value.is_empty();
+            match asked {
+                None if is_empty && compiled.matcher.is_equal => true,
+                Some(_) if is_empty && !compiled.matcher.is_equal => true,
+                asked => compiled.matches(asked.map_or("", |asked| &asked.value)),
+            }
+        })
     }
 
     /// Whether all of them match.

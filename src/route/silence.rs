@@ -72,6 +72,16 @@ impl Silences {
             .max_by_key(|silence| silence.ends_at)
     }
 
+    /// The ids of all that silence `incident` at `now`.
+    pub fn all_by(&self, incident: &Incident, now: Timestamp) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.silence.is_active(now))
+            .filter(|entry| entry.matchers.as_ref().is_ok_and(|all| all.matches(incident)))
+            .map(|entry| entry.silence.id.clone())
+            .collect()
+    }
+
     /// When the next silence after `now` starts or ends.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.entries

@@ -1,9 +1,13 @@
 use super::key::{ApiKey, Keys, Scope};
 use super::problem::Problem;
+use super::router::Peer;
+use crate::model::Timestamp;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::net::{IpAddr, Ipv6Addr};
+use ipnet::IpNet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -14,6 +18,8 @@ pub(super) struct Visitor {
     pub(super) address: IpAddr,
     /// Whether the request was made on this very machine.
     pub(super) local: bool,
+    /// Whether it came by the Unix socket, whose permissions say who may do everything.
+    pub(super) socket: bool,
     /// The key that came along.
     pub(super) key: Option<Arc<ApiKey>>,
 }
@@ -30,34 +36,56 @@ pub(super) enum Need {
 }
 
 impl Visitor {
-    /// Who sends a request with these headers from `peer`, by its address alone.
-    pub(super) fn from(peer: IpAddr, headers: &HeaderMap) -> Self {
-        let peer = peer.to_canonical();
-        let forwarded = forwarded_for(headers);
-        let local = peer.is_loopback() && forwarded.is_none() && names_this_machine(headers);
-        let address = match forwarded {
-            Some(from) if peer.is_loopback() => from.unwrap_or(peer),
-            _ => peer,
+    /// Who sends a request with these headers, by its address alone. Of proxies, those on this
+    /// machine and the `trusted` ones are believed.
+    pub(super) fn from(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let peer = match peer {
+            Peer::Address(peer) => peer.to_canonical(),
+            Peer::Socket => {
+                let address = Ipv4Addr::LOCALHOST.into();
+                return Self { address, local: true, socket: true, key: None };
+            }
         };
-        Self { address, local, key: None }
+        let forwarded = is_forwarded(headers);
+        let local = peer.is_loopback() && !forwarded && names_this_machine(headers);
+        let believed = |address: &IpAddr| {
+            address.is_loopback() || trusted.iter().any(|network| network.contains(address))
+        };
+        let address = if believed(&peer) { first_stranger(peer, headers, believed) } else { peer };
+        Self { address, local, socket: false, key: None }
     }
 
     /// Reads the key that came along, if one did. A wrong one is refused, even where none is
     /// needed: whoever sends one means it.
-    pub(super) fn identify(&mut self, headers: &HeaderMap, keys: &Keys) -> Result<(), Problem> {
+    pub(super) fn identify(
+        &mut self,
+        headers: &HeaderMap,
+        keys: &Keys,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(()) };
-        self.key = bearer(value).and_then(|key| keys.find(key));
-        if self.key.is_some() {
-            return Ok(());
+        match bearer(value).and_then(|key| keys.find(key)) {
+            Some(key) if key.is_over(now) => Err(unauthorized(&format!(
+                "The key `{}` has expired; `watchbell key new` makes another.",
+                key.name
+            ))),
+            Some(key) => {
+                key.note_use(now);
+                self.key = Some(key);
+                Ok(())
+            }
+            None => Err(unauthorized(
+                "This key is not known here. Keys are `[[api.key]]` tables in daemon.toml, and \
+                 are sent as `Authorization: Bearer KEY`.",
+            )),
         }
-        Err(unauthorized(
-            "This key is not known here. Keys are `[[api.key]]` tables in daemon.toml, and are \
-             sent as `Authorization: Bearer KEY`.",
-        ))
     }
 
     /// Whether the visitor may have what asks for `need`; else the answer for them.
     pub(super) fn may(&self, need: Need, public_status: bool) -> Result<(), Problem> {
+        if self.socket {
+            return Ok(());
+        }
         let scope = match need {
             Need::Link => return Ok(()),
             Need::Page if public_status => return Ok(()),
@@ -87,6 +115,16 @@ impl Visitor {
     /// Who it is, for the log.
     pub(super) fn name(&self) -> &str {
         self.key.as_ref().map_or("", |key| &key.name)
+    }
+}
+
+impl fmt::Display for Visitor {
+    /// Where it is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.socket {
+            true => f.write_str("socket"),
+            false => self.address.fmt(f),
+        }
     }
 }
 
@@ -138,16 +176,26 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether a proxy passed the request on: outer `Some`. Inner: the address that the nearest proxy
-/// saw, which stands last, if it can be read.
-fn forwarded_for(headers: &HeaderMap) -> Option<Option<IpAddr>> {
+/// Whether a proxy passed the request on.
+fn is_forwarded(headers: &HeaderMap) -> bool {
     const MARKS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-    if !MARKS.iter().any(|mark| headers.contains_key(*mark)) {
-        return None;
+    MARKS.iter().any(|mark| headers.contains_key(*mark))
+}
+
+/// The nearest address that is not a believed proxy's. Each proxy adds the one that it saw to the
+/// end of `X-Forwarded-For`; what stands before that, anybody may have written.
+fn first_stranger(peer: IpAddr, headers: &HeaderMap, believed: impl Fn(&IpAddr) -> bool) -> IpAddr {
+    let lines: Vec<&HeaderValue> = headers.get_all("x-forwarded-for").iter().collect();
+    let hops = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
+    let mut nearest = peer;
+    for hop in hops {
+        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        nearest = hop.to_canonical();
+        if !believed(&nearest) {
+            break;
+        }
     }
-    let last = headers.get_all("x-forwarded-for").iter().next_back();
-    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
-    Some(last.and_then(|text| text.trim().parse().ok()))
+    nearest
 }
 
 /// Whether `Host` is a name that only this machine has. A web page from elsewhere can point a
@@ -176,7 +224,9 @@ fn unauthorized(detail: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::super::key::{ApiKey, Keys, Scope};
+    use super::super::router::Peer;
     use super::{AddressLimit, Need, Visitor};
+    use crate::model::Timestamp;
     use http::{HeaderMap, HeaderName, HeaderValue};
     use std::net::IpAddr;
 
@@ -206,10 +256,9 @@ mod tests {
         need: Need,
         public_status: bool,
     ) -> u16 {
-        let peer: IpAddr = peer.parse().unwrap();
         let headers = headers(pairs);
-        let mut visitor = Visitor::from(peer, &headers);
-        let identified = visitor.identify(&headers, &keys());
+        let mut visitor = Visitor::from(Peer::Address(peer.parse().unwrap()), &headers, &[]);
+        let identified = visitor.identify(&headers, &keys(), Timestamp::from_millis(0));
         match identified.and_then(|()| visitor.may(need, public_status)) {
             Ok(()) => 200,
             Err(problem) => problem.status.as_u16(),
@@ -227,6 +276,27 @@ mod tests {
             assert_eq!(answer(remote, &[], Need::Page, false), 401, "{remote}");
             assert_eq!(answer(remote, &[], Need::Page, true), 200, "{remote}");
         }
+    }
+
+    #[test]
+    fn the_socket_opens_everything() {
+        let visitor = Visitor::from(Peer::Socket, &headers(&[("via", "x")]), &[]);
+        assert!(visitor.may(OPERATE, false).is_ok());
+        assert_eq!(visitor.to_string(), "socket");
+    }
+
+    #[test]
+    fn an_expired_key_opens_nothing() {
+        let mut key = ApiKey::from_plain("old", "reader-reader-reader", vec![Scope::Read]).unwrap();
+        key.expires = Some(Timestamp::from_millis(5000));
+        let keys = Keys::new([key]);
+        let headers = headers(&[("authorization", READER)]);
+        let mut visitor = Visitor::from(Peer::Address([192, 0, 2, 1].into()), &headers, &[]);
+        let at = Timestamp::from_millis;
+        assert!(visitor.identify(&headers, &keys, at(4999)).is_ok());
+        let refusal = visitor.identify(&headers, &keys, at(5000)).unwrap_err();
+        assert!(refusal.status == 401 && refusal.detail.contains("`old` has expired"));
+        assert_eq!(keys.find("reader-reader-reader").unwrap().last_used(), Some(at(4999)));
     }
 
     #[test]
@@ -252,11 +322,17 @@ mod tests {
         }
         let address = |peer: &str, from| {
             let headers = headers(&[("x-forwarded-for", from)]);
-            Visitor::from(peer.parse().unwrap(), &headers).address.to_string()
+            let trusted = ["10.9.0.0/16".parse().unwrap()];
+            let peer = Peer::Address(peer.parse().unwrap());
+            Visitor::from(peer, &headers, &trusted).address.to_string()
         };
         assert_eq!(address("127.0.0.1", "203.0.113.9, 192.0.2.7"), "192.0.2.7");
         assert_eq!(address("127.0.0.1", "rubbish"), "127.0.0.1");
-        assert_eq!(address("10.0.0.1", "192.0.2.7"), "10.0.0.1", "only a proxy here is believed");
+        assert_eq!(address("10.0.0.1", "192.0.2.7"), "10.0.0.1", "that proxy is not believed");
+        assert_eq!(address("10.9.0.1", "192.0.2.7"), "192.0.2.7");
+        assert_eq!(address("10.9.0.1", "192.0.2.7, 10.9.1.1, 127.0.0.1"), "192.0.2.7");
+        assert_eq!(address("10.9.0.1", "203.0.113.9, 192.0.2.7, 10.9.1.1"), "192.0.2.7");
+        assert_eq!(address("10.9.0.1", "203.0.113.9, x, 10.9.1.1"), "10.9.1.1");
     }
 
     #[test]

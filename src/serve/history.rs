@@ -241,12 +241,34 @@ pub(super) async fn latency(
 }
 
 fn window(query: &Query) -> Result<Duration, Problem> {
-    let Some(text) = query.one("window") else { return Ok(DAY) };
+    span_of(query, "24h").map(|(window, _)| window)
+}
+
+/// How far back is asked for, and in the words of whoever asks.
+pub(super) fn span_of<'q>(
+    query: &'q Query,
+    otherwise: &'q str,
+) -> Result<(Duration, &'q str), Problem> {
+    let text = query.one("window").unwrap_or(otherwise);
     let window = crate::config::parse_duration(text).ok();
-    window.filter(|window| !window.is_zero() && *window <= LONGEST).ok_or_else(|| {
+    let window = window.filter(|window| !window.is_zero() && *window <= LONGEST);
+    window.map(|window| (window, text)).ok_or_else(|| {
         let text = shown(text);
         Problem::bad_query(format!("`window` is a span such as 24h or 30d, not `{text}`"))
     })
+}
+
+/// All that is known of a check's latest `window`.
+pub(super) async fn whole(
+    shared: &Shared,
+    check: &str,
+    window: Duration,
+) -> Result<Rollup, Problem> {
+    let spans = shared.api.settings.load().spans;
+    let now = shared.api.clock.wall();
+    let span = Span { from: now.before(window), to: now };
+    let parts = query::parts(span, spans.reach, spans.zone, now);
+    Ok(sum(shared.api.store.rollups(check, &parts, spans.zone).await?.iter()))
 }
 
 /// One hour of the week.

@@ -81,7 +81,6 @@ pub(super) async fn acknowledge(
     let note = fields.text("note")?;
     let now = shared.api.clock.wall();
     let until = fields.end("until", now, now)?;
-    log(&visitor, &id, &by, "an acknowledgement was asked for");
     let done = shared.api.control.acknowledge(&id, &by, note.as_deref(), until).await;
     answer(&shared, &id, done).await
 }
@@ -97,7 +96,6 @@ pub(super) async fn unacknowledge(
     Query::none(&uri)?;
     let id = read_id(id)?;
     let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
-    log(&visitor, &id, &by, "the end of an acknowledgement was asked for");
     let done = shared.api.control.unacknowledge(&id, &by).await;
     answer(&shared, &id, done).await
 }
@@ -118,14 +116,8 @@ pub(super) async fn snooze(
     let until = fields.end("until", now, now)?;
     let until = until
         .ok_or_else(|| Problem::bad_body("Say how long: `for`, such as \"2h\", or `until`."))?;
-    log(&visitor, &id, &by, "a snooze was asked for");
     let done = shared.api.control.snooze(&id, &by, until).await;
     answer(&shared, &id, done).await
-}
-
-fn log(visitor: &Visitor, id: &str, by: &str, what: &'static str) {
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(incident = shown(id), by, key, %address, "{what}");
 }
 
 /// The incident as it is now, or why nothing was done to it.

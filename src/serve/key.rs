@@ -1,5 +1,7 @@
+use crate::model::Timestamp;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use subtle::{Choice, ConstantTimeEq};
 
 /// What a key lets its holder do.
@@ -33,7 +35,7 @@ impl Scope {
 }
 
 /// One key: its holder's name, and a hash of it. The key itself is not kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ApiKey {
     /// Whose it is, for the log.
     pub name: String,
@@ -41,6 +43,19 @@ pub struct ApiKey {
     pub hash: [u8; 32],
     /// What it allows.
     pub scopes: Vec<Scope>,
+    /// From when on it opens nothing any more.
+    pub expires: Option<Timestamp>,
+    used: LastUsed,
+}
+
+/// When a key was used last, in milliseconds since the epoch; nothing is a minimum.
+#[derive(Debug)]
+struct LastUsed(AtomicI64);
+
+impl Default for LastUsed {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
 }
 
 impl ApiKey {
@@ -57,7 +72,7 @@ impl ApiKey {
         if key.chars().any(|c| !c.is_ascii_graphic()) {
             return Err(KeyError::NotAHeader);
         }
-        Ok(Self { name: name.into(), hash: Sha256::digest(key).into(), scopes })
+        Ok(Self::new(name.into(), Sha256::digest(key).into(), scopes))
     }
 
     /// A key that the configuration holds as `sha256:` and 64 hexadecimal digits.
@@ -67,7 +82,33 @@ impl ApiKey {
         scopes: Vec<Scope>,
     ) -> Result<Self, KeyError> {
         let hash = text.strip_prefix("sha256:").and_then(from_hex).ok_or(KeyError::NotAHash)?;
-        Ok(Self { name: name.into(), hash, scopes })
+        Ok(Self::new(name.into(), hash, scopes))
+    }
+
+    fn new(name: String, hash: [u8; 32], scopes: Vec<Scope>) -> Self {
+        Self { name, hash, scopes, expires: None, used: LastUsed::default() }
+    }
+
+    /// Whether it opens nothing any more at `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Notes that it was used.
+    pub fn note_use(&self, now: Timestamp) {
+        self.used.0.fetch_max(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When it was used last since the daemon started.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let millis = self.used.0.load(Ordering::Relaxed);
+        (millis != i64::MIN).then(|| Timestamp::from_millis(millis))
+    }
+
+    /// `sha256:` and the hash, as the configuration may hold it.
+    pub fn hash_text(&self) -> String {
+        let digits = self.hash.iter().map(|byte| format!("{byte:02x}"));
+        format!("sha256:{}", digits.collect::<String>())
     }
 
     /// The fewest characters of a good key.
@@ -83,13 +124,13 @@ impl ApiKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Nothing at all.
-    #[error("a key cannot be empty (`openssl rand -hex 24` makes a good one)")]
+    #[error("a key cannot be empty (`watchbell key new` makes a good one)")]
     Empty,
     /// It would not arrive in a header.
     #[error("a key holds only printable ASCII characters without spaces")]
     NotAHeader,
     /// Not `sha256:…`.
-    #[error("a key hash is `sha256:` and 64 hexadecimal digits (`printf %s KEY | sha256sum`)")]
+    #[error("a key hash is `sha256:` and 64 hexadecimal digits (`watchbell key new` makes one)")]
     NotAHash,
 }
 
@@ -101,6 +142,21 @@ impl Keys {
     /// These keys.
     pub fn new(keys: impl IntoIterator<Item = ApiKey>) -> Self {
         Self(keys.into_iter().map(Arc::new).collect())
+    }
+
+    /// Takes over when those were used that were there `before`, as a reload does.
+    pub fn remember(&self, before: &Self) {
+        for key in &self.0 {
+            let known = before.0.iter().find(|known| known.hash == key.hash);
+            if let Some(used) = known.and_then(|known| known.last_used()) {
+                key.note_use(used);
+            }
+        }
+    }
+
+    /// All keys, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &ApiKey> {
+        self.0.iter().map(|key| &**key)
     }
 
     /// The key whose text is `presented`. The time that it takes does not tell how near a wrong
@@ -135,6 +191,7 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::{ApiKey, KeyError, Keys, Scope};
+    use crate::model::Timestamp;
 
     const PLAIN: &str = "correct-horse-battery";
     const HASH: &str = "sha256:2c3fb55f87fd7e37b35ee4a0d1f1d9ec3c6e6e0b8fc0ee3cbdc4ddd1ef95f4dc";
@@ -142,8 +199,9 @@ mod tests {
     #[test]
     fn a_plain_key_and_its_hash_open_the_same_door() {
         let plain = ApiKey::from_plain("ops", PLAIN, vec![Scope::Read]).unwrap();
-        let hex: String = plain.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        for text in [format!("sha256:{hex}"), format!("sha256:{}", hex.to_uppercase())] {
+        let hex = plain.hash_text();
+        let upper = hex.to_uppercase().replace("SHA256", "sha256");
+        for text in [hex, upper] {
             let hashed = ApiKey::from_hash("ops", &text, vec![Scope::Read]).unwrap();
             assert_eq!(hashed.hash, plain.hash);
             let keys = Keys::new([hashed]);
@@ -164,6 +222,22 @@ mod tests {
             let error = ApiKey::from_hash("ops", bad, Vec::new()).unwrap_err();
             assert_eq!(error, KeyError::NotAHash, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_key_is_over_from_its_end_on_and_its_last_use_outlives_a_reload() {
+        let at = Timestamp::from_millis;
+        let mut key = ApiKey::from_plain("ops", PLAIN, vec![Scope::Read]).unwrap();
+        assert!(!key.is_over(at(i64::MAX)), "without an end it lasts");
+        key.expires = Some(at(1000));
+        assert!(!key.is_over(at(999)) && key.is_over(at(1000)));
+        assert_eq!(key.last_used(), None);
+        key.note_use(at(700));
+        key.note_use(at(600));
+        let (before, after) =
+            (Keys::new([key]), Keys::new([ApiKey::from_plain("x", PLAIN, vec![]).unwrap()]));
+        after.remember(&before);
+        assert_eq!(after.find(PLAIN).unwrap().last_used(), Some(at(700)));
     }
 
     #[test]

@@ -3,11 +3,17 @@
 
 mod access;
 mod act;
+mod alertmanager;
+mod audit;
+mod badge;
 mod body;
+mod certificate;
 mod checks;
+mod feed;
 mod history;
 mod incidents;
 mod key;
+mod keys;
 mod link;
 mod listen;
 mod metrics;
@@ -15,26 +21,34 @@ mod notices;
 mod page;
 mod problem;
 mod query;
+mod room;
 mod router;
 mod silences;
 mod status;
+mod tagged;
 
 #[cfg(test)]
 mod tests;
 
+pub use certificate::{Certificate, CertificateError};
+pub use feed::{Feed, News, Verdict};
 pub use key::{ApiKey, KeyError, Keys, Scope};
 pub use link::{Deed, LINKS_LAST, Links, Permit};
-pub use listen::serve;
+pub use listen::{Door, serve};
+use problem::Problem;
 
 use crate::clock::Clock;
+use crate::config::Origins;
 use crate::model::{
-    Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Status, Timestamp,
+    Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, RunResult, Silence, Status,
+    Timestamp,
 };
 use crate::record::Store;
 use crate::record::query::Reach;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono_tz::Tz;
+use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +67,8 @@ pub struct Api {
     pub settings: Arc<ArcSwap<Settings>>,
     /// The links in alerts by which people act.
     pub links: Arc<Links>,
+    /// What happens, for those who listen.
+    pub feed: Arc<Feed>,
 }
 
 /// What the `[api]` table says about who may do what. A reload stores a new one; each request
@@ -65,6 +81,10 @@ pub struct Settings {
     pub public_status: bool,
     /// What questions about the past go by.
     pub spans: Spans,
+    /// Whose word is taken for where a request came from; this machine's always is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The web pages elsewhere whose scripts may read the API.
+    pub allow_origins: Origins,
 }
 
 /// What questions about the past go by.
@@ -120,6 +140,20 @@ pub trait Control: Send + Sync {
     /// All silences that are not forgotten yet, newest first.
     fn silences(&self) -> Vec<Silence>;
 
+    /// Those of them that these matchers find. A regular expression that is none is
+    /// [`OperateError::Invalid`].
+    fn find_silences(&self, matchers: &[Matcher]) -> Result<Vec<Silence>, OperateError>;
+
+    /// Takes in alerts that another program sends. [`OperateError::Conflict`] if some found no
+    /// room; the others were taken in then.
+    async fn take_alerts(&self, alerts: Vec<Alert>) -> Result<(), OperateError>;
+
+    /// The open incidents that these matchers find, with who hears of each and what holds it back.
+    async fn standings(&self, matchers: Vec<Matcher>) -> Result<Vec<Standing>, OperateError>;
+
+    /// All channels.
+    async fn receivers(&self) -> Result<Vec<Name>, OperateError>;
+
     /// Stops the runs of a check, or lets it run again. Doing it twice changes nothing.
     async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError>;
 
@@ -128,6 +162,19 @@ pub trait Control: Send + Sync {
 
     /// What the daemon knows about itself. Asked on each scrape and page, so it must be cheap.
     fn daemon(&self) -> DaemonStatus;
+}
+
+/// An open incident, with what others ask about it.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The incident.
+    pub incident: Incident,
+    /// The channels that hear of it.
+    pub receivers: Vec<Name>,
+    /// The ids of the silences that hold it back.
+    pub silenced_by: Vec<String>,
+    /// The fingerprints of the incidents that it is a consequence of.
+    pub inhibited_by: Vec<String>,
 }
 
 /// The longest that a run on demand may take.
@@ -189,8 +236,9 @@ pub struct DaemonStatus {
     pub runs: Vec<(Status, u64)>,
     /// Notices since the start, by channel and the state that they ended in.
     pub notices: Vec<NoticeCount>,
-    /// The open incidents of the daemon's own (`watchbell:…`), which no check on the board holds.
-    pub own_incidents: Vec<Arc<Incident>>,
+    /// The open incidents that no check on the board holds: the daemon's own (`watchbell:…`), and
+    /// alerts that were sent in.
+    pub other_incidents: Vec<Arc<Incident>>,
 }
 
 /// How the store is.

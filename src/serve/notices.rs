@@ -1,12 +1,10 @@
 use super::OperateError;
-use super::access::Visitor;
 use super::checks::List;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
 use crate::model::{HeldBecause, Notice, NoticeState, Timestamp, What};
 use crate::record::NoticeFilter;
-use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::Uri;
@@ -84,7 +82,6 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
 /// `POST /api/v1/notices/{id}/retry`: tries it at once; answers with the notice.
 pub(super) async fn retry(
     State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
     id: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
@@ -92,8 +89,6 @@ pub(super) async fn retry(
     let Ok(Path(id)) = id else {
         return Err(Problem::not_found("The id of the notice in the address cannot be read."));
     };
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(notice = shown(&id), key, %address, "another try of a notice was asked for");
     let missing = format!("There is no notice `{}`.", shown(&id));
     match shared.api.control.retry_notice(&id).await {
         Ok(notice) => json(&NoticeJson::from(&notice)),

@@ -31,6 +31,12 @@ impl Query {
         Ok(Self { pairs })
     }
 
+    /// Reads the query of `uri`, whatever parameters it holds, and each as often as it likes.
+    pub(super) fn lenient(uri: &Uri) -> Self {
+        let pairs = url::form_urlencoded::parse(uri.query().unwrap_or("").as_bytes());
+        Self { pairs: pairs.into_owned().collect() }
+    }
+
     /// Refuses every parameter, for what is not a list.
     pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
         match url::form_urlencoded::parse(uri.query().unwrap_or("").as_bytes()).next() {
@@ -60,11 +66,16 @@ impl Query {
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
         let Some(word) = self.one(key) else { return Ok(None) };
-        let problem = || {
-            let (word, words) = (shown(word), words.join(", "));
-            Problem::bad_query(format!("`{key}` is one of {words}, not `{word}`"))
+        read(word).map(Some).ok_or_else(|| not_among(key, word, words))
+    }
+
+    /// All values of a parameter that are each one of a few words.
+    pub(super) fn words(&self, key: &str, words: &[&str]) -> Result<Vec<String>, Problem> {
+        let read = |word: &str| match words.contains(&word) {
+            true => Ok(word.to_owned()),
+            false => Err(not_among(key, word, words)),
         };
-        read(word).map(Some).ok_or_else(problem)
+        self.all(key).map(read).collect()
     }
 
     /// Which piece of the list is wanted.
@@ -83,6 +94,11 @@ impl Query {
         let cursor = self.one("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
         Ok(Page { limit, cursor })
     }
+}
+
+fn not_among(key: &str, word: &str, words: &[&str]) -> Problem {
+    let (word, words) = (shown(word), words.join(", "));
+    Problem::bad_query(format!("`{key}` is one of {words}, not `{word}`"))
 }
 
 fn unknown(key: &str, known: &[&str]) -> Problem {

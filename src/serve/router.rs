@@ -1,12 +1,18 @@
 use super::access::{AddressLimit, Need, Visitor};
+use super::audit::Entry;
 use super::key::Scope;
 use super::page::Pages;
 use super::problem::{Problem, shown};
-use super::{Api, DaemonStatus, RUN_BOUND};
-use super::{act, checks, history, incidents, metrics, notices, page, silences, status};
+use super::{Api, DaemonStatus, RUN_BOUND, Settings};
+use super::{
+    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, page,
+    silences, status, tagged,
+};
+use crate::config::Origins;
 use crate::model::{CheckView, Incident};
+use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +22,11 @@ use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// The longest that an answer may take, where a path has no bound of its own.
 const ANSWER_BOUND: Duration = Duration::from_secs(30);
@@ -23,6 +34,8 @@ const ANSWER_BOUND: Duration = Duration::from_secs(30);
 const BODY_BOUND: Duration = Duration::from_secs(30);
 /// The largest body of a request.
 const BODY_BYTES: usize = 64 * 1024;
+/// The largest body of what programs send in: Prometheus sends up to 64 alerts at a time.
+const PUSHED_BYTES: usize = 4 * 1024 * 1024;
 /// How many strangers' addresses the rate limit remembers at a time.
 const ADDRESSES: usize = 10_000;
 
@@ -40,13 +53,21 @@ pub(super) type Answer = Result<Response, Problem>;
 
 /// Where a request came from, put on it by the listener.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(super) enum Peer {
+    /// A machine.
+    Address(IpAddr),
+    /// The Unix socket.
+    Socket,
+}
 
 /// What all handlers share.
 pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) pages: Pages,
     pub(super) forms: act::Forms,
+    pub(super) badges: badge::Badges,
+    /// Cancelled once the daemon stops, so that streams end.
+    pub(super) stop: CancellationToken,
     limit: AddressLimit,
 }
 
@@ -66,7 +87,7 @@ impl Shared {
         daemon: &'a DaemonStatus,
     ) -> Vec<&'a Incident> {
         let of_checks = checks.iter().filter_map(|check| check.state.incident.as_ref());
-        let own = daemon.own_incidents.iter().map(|incident| &**incident);
+        let own = daemon.other_incidents.iter().map(|incident| &**incident);
         let mut open: Vec<&Incident> = of_checks.chain(own).collect();
         open.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));
         open
@@ -74,14 +95,20 @@ impl Shared {
 }
 
 /// All paths, with who may have them.
-pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
+pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, minijinja::Error> {
     let limit = AddressLimit::remembering(ADDRESSES);
-    let shared = Arc::new(Shared { api, pages: Pages::new()?, forms: act::Forms::new()?, limit });
+    let (pages, forms) = (Pages::new()?, act::Forms::new()?);
+    let badges = badge::Badges::new()?;
+    let cross_origin = cross_origin(Arc::clone(&api.settings));
+    let shared = Arc::new(Shared { api, pages, forms, badges, stop, limit });
     let guarded = |routes: Router<Arc<Shared>>, need, bound| {
         let guard = Guard { shared: Arc::clone(&shared), need, bound };
         routes.route_layer(from_fn_with_state(guard, admit))
     };
-    let overview = Router::new().route("/", get(page::overview));
+    let public = Router::new()
+        .route("/", get(page::overview))
+        .route("/badge/{name}/{file}", get(badge::badge))
+        .route_layer(from_fn(tagged::tag));
     let read = Router::new()
         .route("/ready", get(status::ready))
         .route("/metrics", get(metrics::metrics))
@@ -97,10 +124,13 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/api/v1/incidents/{id}", get(incidents::one))
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::one))
-        .route("/api/v1/notices", get(notices::list));
+        .route("/api/v1/notices", get(notices::list))
+        .route_layer(from_fn(tagged::tag))
+        .route("/api/v1/events", get(feed::events));
     let run = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
     let taken_on = post(incidents::acknowledge).delete(incidents::unacknowledge);
     let operate = Router::new()
+        .route("/api/v1/keys", get(keys::list))
         .route("/api/v1/checks/{name}/pause", post(checks::pause))
         .route("/api/v1/checks/{name}/resume", post(checks::resume))
         .route("/api/v1/incidents/{id}/ack", taken_on)
@@ -109,12 +139,16 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/api/v1/silences/{id}", delete(silences::expire))
         .route("/api/v1/notices/{id}/retry", post(notices::retry));
     let links = Router::new().route("/act/{token}", get(act::ask).post(act::act));
+    let reading_v2 = alertmanager::reading().route_layer(from_fn(tagged::tag));
     Ok(Router::new()
         .route("/assets/{file}", get(page::asset))
-        .merge(guarded(overview, Need::Page, ANSWER_BOUND))
+        .merge(guarded(public, Need::Page, ANSWER_BOUND))
         .merge(guarded(read, Need::Scope(Scope::Read), ANSWER_BOUND))
         .merge(guarded(run, Need::Scope(Scope::Operate), RUN_BOUND))
         .merge(guarded(operate, Need::Scope(Scope::Operate), ANSWER_BOUND))
+        .merge(guarded(reading_v2, Need::Scope(Scope::Read), ANSWER_BOUND))
+        .merge(guarded(alertmanager::pushing(), Need::Scope(Scope::Push), ANSWER_BOUND))
+        .merge(guarded(alertmanager::operating(), Need::Scope(Scope::Operate), ANSWER_BOUND))
         .merge(guarded(links, Need::Link, ANSWER_BOUND))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
@@ -123,7 +157,38 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .route("/health", get(status::health))
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(finish))
+        .layer(cross_origin)
+        .layer(compression())
         .with_state(shared))
+}
+
+/// Lets the scripts of those web pages read that the configuration of the moment names.
+fn cross_origin(settings: Arc<ArcSwap<Settings>>) -> CorsLayer {
+    let allowed = move |origin: &HeaderValue, _: &http::request::Parts| match (
+        &settings.load().allow_origins,
+        origin.to_str(),
+    ) {
+        (Origins::Any, _) => true,
+        (Origins::These(origins), Ok(origin)) => origins.iter().any(|known| known == origin),
+        _ => false,
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(allowed))
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}
+
+/// Compresses what is worth it. A stream of events would be held back by it.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worth_it = SizeAbove::new(1024).and(NotForContentType::SSE);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it)
 }
 
 /// `value` as an answer.
@@ -138,9 +203,12 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
 /// Finds out who sends the request, and counts strangers.
 async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
     // Without a peer's address nobody is let in as local.
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
-    let mut visitor = Visitor::from(peer, request.headers());
-    let known = visitor.identify(request.headers(), &shared.api.settings.load().keys);
+    let nobody = Peer::Address(IpAddr::from([0, 0, 0, 0]));
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(nobody);
+    let settings = shared.api.settings.load_full();
+    let headers = request.headers();
+    let mut visitor = Visitor::from(peer, headers, &settings.trusted_proxies);
+    let known = visitor.identify(headers, &settings.keys, shared.api.clock.wall());
     // Whoever sends a wrong key is counted as well, so that nobody can try many.
     if !visitor.local && visitor.key.is_none() {
         shared.limit.count(visitor.address)?;
@@ -150,15 +218,16 @@ async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Nex
     Ok(next.run(request).await)
 }
 
-async fn take_in(body: Body) -> Result<Body, Problem> {
+async fn take_in(body: Body, need: Need) -> Result<Bytes, Problem> {
     use http_body_util::{BodyExt, LengthLimitError, Limited};
-    match tokio::time::timeout(BODY_BOUND, Limited::new(body, BODY_BYTES).collect()).await {
-        Ok(Ok(collected)) => Ok(Body::from(collected.to_bytes())),
+    let most = if need == Need::Scope(Scope::Push) { PUSHED_BYTES } else { BODY_BYTES };
+    match tokio::time::timeout(BODY_BOUND, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-large",
             "The request's body is too large",
-            format!("A body may have up to {BODY_BYTES} bytes."),
+            format!("A body may have up to {most} bytes."),
         )),
         Ok(Err(_)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -185,17 +254,27 @@ struct Guard {
 /// Lets those in who may have what they ask for, and only then takes in what they send. Bounds
 /// the time of both.
 async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answer {
-    let Some(visitor) = request.extensions().get::<Visitor>() else {
+    let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
         return Err(Problem::internal());
     };
-    visitor.may(guard.need, guard.shared.api.settings.load().public_status)?;
+    let may = visitor.may(guard.need, guard.shared.api.settings.load().public_status);
+    let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let entry = writes.then(|| Entry::new(visitor, guard.need, &request));
+    if let Err(refusal) = may {
+        entry.inspect(|entry| entry.write(b"", refusal.status));
+        return Err(refusal);
+    }
     let (parts, body) = request.into_parts();
-    let request = Request::from_parts(parts, take_in(body).await?);
+    let body = take_in(body, guard.need).await?;
+    let request = Request::from_parts(parts, Body::from(body.clone()));
     let answer = tokio::time::timeout(guard.bound, next.run(request)).await;
-    answer.map_err(|_| {
+    let answer = answer.map_err(|_| {
         let detail = format!("The answer was not there after {:?}.", guard.bound);
         Problem::unavailable("too-slow", detail)
-    })
+    });
+    let status = answer.as_ref().map_or_else(|problem| problem.status, Response::status);
+    entry.inspect(|entry| entry.write(&body, status));
+    answer
 }
 
 /// Adds the headers that every answer has.

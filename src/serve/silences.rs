@@ -1,6 +1,6 @@
 use super::OperateError;
 use super::access::Visitor;
-use super::body::{Fields, LONGEST};
+use super::body::{Fields, LONGEST, new_id};
 use super::checks::List;
 use super::problem::{Problem, shown};
 use super::query::Query;
@@ -98,10 +98,8 @@ pub(super) async fn add(
     let ends_at = ends_at.ok_or_else(|| {
         Problem::bad_body("Say how long it counts: `for`, such as \"2h\", or `ends_at`.")
     })?;
-    // Of 128 bits of a ULID, 48 are the time.
-    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     let silence = Silence {
-        id: ulid::Ulid::from_parts(millis, rand::random()).to_string(),
+        id: new_id(now),
         matchers,
         starts_at,
         ends_at,
@@ -109,8 +107,6 @@ pub(super) async fn add(
         comment: fields.text("comment")?.unwrap_or_default(),
         created_at: now,
     };
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(silence = silence.id, author = silence.author, key, %address, "a silence was asked for");
     let set = match shared.api.control.silence(silence).await {
         Ok(set) => set,
         Err(error) => return Err(Problem::operate(error, "There is no such silence.")),
@@ -134,8 +130,6 @@ pub(super) async fn expire(
     Query::none(&uri)?;
     let id = read_id(id)?;
     let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
-    let (key, address) = (visitor.name(), visitor.address);
-    tracing::info!(silence = shown(&id), by, key, %address, "the end of a silence was asked for");
     match shared.api.control.expire_silence(&id, &by).await {
         Ok(silence) => json(&SilenceJson::new(&silence, shared.api.clock.wall())),
         Err(OperateError::NotFound) => Err(missing(&id)),

@@ -14,12 +14,14 @@ mod harness;
 
 mod act;
 mod alerting;
+mod alertmanager;
 mod api;
 mod booted;
 mod chat;
 mod cli;
 mod config_errors;
 mod crash;
+mod doors;
 mod email;
 mod grpc;
 mod hanging_channel;

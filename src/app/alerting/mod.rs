@@ -13,6 +13,7 @@
 //! suppressed) is the mailbox's business; here it is decided *which* incidents are suppressed.
 
 mod dependency;
+mod intake;
 mod notices;
 mod operate;
 mod recovery;
@@ -21,12 +22,13 @@ mod suppression;
 mod tests;
 mod upkeep;
 
+pub use intake::Crowded;
 pub use operate::Refused;
 
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
     CheckState, HeldBecause, Incident, Judgement, Labels, Moment, Name, Notice, RunResult,
-    Severity, Silence, Timestamp, Verdict, What,
+    Severity, Silence, Timestamp, Verdict, What, is_alert,
 };
 use crate::record::Batch;
 use crate::recover::Order;
@@ -119,6 +121,8 @@ pub struct Alerting {
     lifted: Vec<(Duration, String)>,
     /// Whether a plan was taken since the start.
     started: bool,
+    /// The alerts that were sent in and hold, with until when, by the monotonic clock.
+    sent: BTreeMap<Name, Duration>,
     ids: Ids,
     effects: Vec<Effect>,
 }
@@ -162,9 +166,12 @@ impl Alerting {
         for (name, state) in states {
             let spec = match is_own(&name) {
                 true => own_spec(&name),
-                // A stand-in, until the configuration says what it is.
-                false => CheckSpec { ..absent_spec(&name, &state) },
+                // A stand-in, until the configuration or the sender says what it is.
+                false => absent_spec(&name, &state),
             };
+            if is_alert(&name) {
+                core.await_alert(&name, now);
+            }
             core.insert(name, spec, Some(state), now);
         }
         // Whoever heard of what is over was told so in the transaction that ended it.
@@ -195,10 +202,15 @@ impl Alerting {
         self.subjects.get(name).map(|subject| &subject.state)
     }
 
-    /// The open incidents of the daemon's own.
-    pub fn own_incidents(&self) -> impl Iterator<Item = &Incident> {
-        let own = self.open.values().filter(|name| is_own(name));
-        own.filter_map(|name| self.subjects.get(name)?.state.incident.as_ref())
+    /// The open incidents that are of no check: the daemon's own, and alerts that were sent in.
+    pub fn other_incidents(&self) -> impl Iterator<Item = &Incident> {
+        let others = self.open.values().filter(|name| !is_check(name));
+        others.filter_map(|name| self.subjects.get(name)?.state.incident.as_ref())
+    }
+
+    /// All channels.
+    pub fn channels(&self) -> Vec<Name> {
+        self.rules.channels.keys().cloned().collect()
     }
 
     /// The silences that are not forgotten, newest first.
@@ -372,8 +384,8 @@ impl Alerting {
     /// Commits a change together with the notices that it owes.
     fn commit(&mut self, name: &Name, incident: Incident, notices: Vec<Notice>) {
         let Some(subject) = self.subjects.get(name) else { return };
-        // What the daemon watches of itself has a state only while something is wrong.
-        let over = is_own(name) && subject.state.incident.is_none();
+        // What is no check has a state only while something is wrong.
+        let over = !is_check(name) && subject.state.incident.is_none();
         self.effects.push(Effect::Commit(Batch {
             states: if over { Vec::new() } else { vec![(name.clone(), subject.state.clone())] },
             removed: if over { vec![name.clone()] } else { Vec::new() },
@@ -467,6 +479,11 @@ const CHANNEL: &str = "watchbell:channel:";
 /// Whether the name is that of a part of the daemon itself.
 pub fn is_own(name: &str) -> bool {
     name.starts_with("watchbell:")
+}
+
+/// Whether the name is that of a check, or of one that was there.
+fn is_check(name: &str) -> bool {
+    !is_own(name) && !is_alert(name)
 }
 
 fn own_spec(name: &Name) -> CheckSpec {

@@ -1,5 +1,6 @@
 //! The core together with mailboxes and a store in memory: years of outages in seconds.
 
+mod intake;
 mod stories;
 mod world;
 

@@ -1,6 +1,6 @@
 //! What happens by itself: ticks, and a new configuration.
 
-use super::{Alerting, CHANNEL, CheckSpec, Effect, Names, Rules, is_own};
+use super::{Alerting, CHANNEL, CheckSpec, Effect, Names, Rules, is_check};
 use crate::incident::{self, Agenda};
 use crate::model::{CheckState, Moment, Name, Notice, What};
 use crate::record::Batch;
@@ -25,6 +25,7 @@ impl Alerting {
         for (_, incident) in over {
             self.effects.push(Effect::Suppress { incident, because: None });
         }
+        self.end_stale_alerts(now);
         let due: Vec<Name> = self
             .open
             .values()
@@ -126,7 +127,7 @@ impl Alerting {
     /// removed, or is of another kind now, is over.
     pub fn replace(&mut self, checks: Vec<CheckSpec>, rules: Rules, now: Moment) {
         self.rules = rules;
-        let gone: Names = self.subjects.keys().filter(|name| !is_own(name)).cloned().collect();
+        let gone: Names = self.subjects.keys().filter(|name| is_check(name)).cloned().collect();
         let mut gone = gone;
         self.children.clear();
         for spec in &checks {
@@ -186,7 +187,7 @@ impl Alerting {
         self.effects.push(Effect::Hide(name.clone()));
     }
 
-    fn withdraw(&mut self, name: &Name, why: &str, now: Moment) {
+    pub(super) fn withdraw(&mut self, name: &Name, why: &str, now: Moment) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
         if let Some(change) = incident::withdraw(&mut subject.state, now.wall, why) {
             self.changed(name, change, now);

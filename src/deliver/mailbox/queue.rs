@@ -156,7 +156,7 @@ impl Queue {
     pub fn concerns_others(&self, notice: &Notice) -> bool {
         notice.incidents.iter().any(|incident| {
             self.by_incident.contains_key(&incident.id)
-                || self.openings.contains_key(&*incident.check)
+                || self.openings.contains_key(&**incident.subject())
         })
     }
 
@@ -255,7 +255,7 @@ impl Queue {
         for incident in &entry.notice.incidents {
             self.by_incident.entry(incident.id.clone()).or_default().insert(seq);
             if entry.notice.what == What::Opened {
-                *self.openings.entry(incident.check.to_string()).or_default() += 1;
+                *self.openings.entry(incident.subject().to_string()).or_default() += 1;
             }
         }
     }
@@ -270,11 +270,11 @@ impl Queue {
                 }
             }
             if entry.notice.what == What::Opened
-                && let Some(count) = self.openings.get_mut(&*incident.check)
+                && let Some(count) = self.openings.get_mut(&**incident.subject())
             {
                 *count -= 1;
                 if *count == 0 {
-                    self.openings.remove(&*incident.check);
+                    self.openings.remove(&**incident.subject());
                 }
             }
         }

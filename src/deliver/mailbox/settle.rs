@@ -124,7 +124,7 @@ impl Mailbox {
                 self.known.hear(&incident.id);
             }
             if notice.what == What::Opened {
-                self.cooldown.opened(&incident.check, at);
+                self.cooldown.opened(incident.subject(), at);
             }
         }
         if notice.digest.is_none() && sort::counts(notice) {

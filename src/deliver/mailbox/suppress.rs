@@ -61,7 +61,7 @@ impl Mailbox {
 
 fn quiet_until(cooldown: &Cooldown, entry: &Entry, at: i64) -> Option<i64> {
     let checks = entry.notice.incidents.iter();
-    checks.filter_map(|incident| cooldown.quiet_until(&incident.check, at)).max()
+    checks.filter_map(|incident| cooldown.quiet_until(incident.subject(), at)).max()
 }
 
 /// Why people are not to be told, if that holds for every incident of the notice. That a check goes

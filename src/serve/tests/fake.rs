@@ -1,13 +1,14 @@
 //! A daemon that only the tests know: plain data behind a real listener.
 
 use super::super::{
-    Api, ApiKey, Control, DaemonStatus, Keys, Links, NoticeCount, OperateError, RunNowError, Scope,
-    Settings, StoreView, serve,
+    Api, ApiKey, Control, DaemonStatus, Door, Feed, Keys, Links, NoticeCount, OperateError,
+    RunNowError, Scope, Settings, Standing, StoreView, serve,
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Acknowledgement, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Moment, Notice,
-    NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry, Timestamp, What,
+    Acknowledgement, Alert, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Matcher,
+    Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry,
+    Timestamp, What,
 };
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::{
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) const START: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 pub(super) const READER: &str = "reader-reader-reader";
 pub(super) const OPERATOR: &str = "operator-operator";
+pub(super) const PUSHER: &str = "pusher-pusher-pusher";
 
 #[derive(Debug, Default)]
 pub(super) struct FakeStore {
@@ -156,6 +158,7 @@ impl Store for FakeStore {
 pub(super) type RunAnswer = fn(&str) -> Result<RunResult, RunNowError>;
 
 pub(super) struct FakeControl {
+    pub(super) alerts: Mutex<Vec<Alert>>,
     pub(super) daemon: Mutex<DaemonStatus>,
     pub(super) answer: Mutex<RunAnswer>,
     pub(super) silences: Mutex<Vec<Silence>>,
@@ -249,6 +252,30 @@ impl Control for FakeControl {
         self.silences.lock().unwrap().clone()
     }
 
+    fn find_silences(&self, _: &[Matcher]) -> Result<Vec<Silence>, OperateError> {
+        Ok(self.silences())
+    }
+
+    async fn take_alerts(&self, alerts: Vec<Alert>) -> Result<(), OperateError> {
+        self.alerts.lock().unwrap().extend(alerts);
+        Ok(())
+    }
+
+    async fn standings(&self, _: Vec<Matcher>) -> Result<Vec<Standing>, OperateError> {
+        let open = self.board.all().into_iter().filter_map(|check| check.state.incident.clone());
+        let standing = |incident| Standing {
+            incident,
+            receivers: vec!["ops".into()],
+            silenced_by: Vec::new(),
+            inhibited_by: Vec::new(),
+        };
+        Ok(open.map(standing).collect())
+    }
+
+    async fn receivers(&self) -> Result<Vec<Name>, OperateError> {
+        Ok(vec!["ops".into()])
+    }
+
     async fn pause(&self, check: &str, by: &str, paused: bool) -> Result<(), OperateError> {
         self.obey()?;
         let view = self.board.get(check).ok_or(OperateError::NotFound)?;
@@ -286,6 +313,7 @@ pub(super) struct Daemon {
     pub(super) store: Arc<FakeStore>,
     pub(super) control: Arc<FakeControl>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) feed: Arc<Feed>,
     pub(super) links: Arc<Links>,
     pub(super) clock: Arc<Manual>,
     pub(super) stop: CancellationToken,
@@ -309,6 +337,7 @@ impl Daemon {
             daemon: Mutex::new(daemon()),
             answer: Mutex::new(|check| Ok(result(check, 3600, Status::Up))),
             silences: Mutex::default(),
+            alerts: Mutex::default(),
             owed: Mutex::default(),
             stopping: AtomicBool::new(false),
             board: Arc::clone(&board),
@@ -316,9 +345,11 @@ impl Daemon {
         let keys = Keys::new([
             ApiKey::from_plain("reader", READER, vec![Scope::Read]).unwrap(),
             ApiKey::from_plain("operator", OPERATOR, vec![Scope::Operate]).unwrap(),
+            ApiKey::from_plain("pusher", PUSHER, vec![Scope::Push]).unwrap(),
         ]);
         let settings = Settings { keys, public_status: false, ..Settings::default() };
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let feed = Arc::new(Feed::new(START));
         let api = Api {
             board: Arc::clone(&board),
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -326,13 +357,14 @@ impl Daemon {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             settings: Arc::clone(&settings),
             links: Arc::clone(&links),
+            feed: Arc::clone(&feed),
         };
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, api, stop.clone()));
+        let task = tokio::spawn(serve(vec![Door::Address(listener, None)], api, stop.clone()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { url, board, store, control, settings, links, clock, stop, task, client }
+        Self { url, board, store, control, settings, links, feed, clock, stop, task, client }
     }
 
     pub(super) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
@@ -423,7 +455,7 @@ fn daemon() -> DaemonStatus {
             state: NoticeState::Sent,
             count: 5,
         }],
-        own_incidents: Vec::new(),
+        other_incidents: Vec::new(),
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Setup {
     port: u16,
     daemon: String,
     history: String,
+    api: String,
     tables: String,
 }
 
@@ -36,6 +37,7 @@ impl Setup {
             port: free_port(),
             daemon: String::new(),
             history: "store = \"sqlite:watchbell.db\"".to_owned(),
+            api: String::new(),
             tables: String::new(),
         };
         std::fs::create_dir(setup.folder.join("checks.d")).unwrap();
@@ -53,6 +55,13 @@ impl Setup {
     /// Replaces the keys of `[history]`.
     pub fn history(mut self, keys: &str) -> Self {
         keys.clone_into(&mut self.history);
+        self.write();
+        self
+    }
+
+    /// Adds keys to `[api]`.
+    pub fn api(mut self, keys: &str) -> Self {
+        self.api.push_str(keys);
         self.write();
         self
     }
@@ -102,10 +111,10 @@ impl Setup {
 
     fn write(&self) {
         let text = format!(
-            "[daemon]\nname = \"test\"\n{}\n\n[history]\n{}\n\n[api]\nlisten = \"127.0.0.1:{}\"\n\
+            "[daemon]\nname = \"test\"\n{}\n\n[history]\n{}\n\n[api]\nlisten = \"127.0.0.1:{}\"\n{}\n\
              [[api.key]]\nname = \"test\"\nkey = \"{KEY}\"\n\
              scopes = [\"read\", \"operate\", \"push\"]\n\n{}\n",
-            self.daemon, self.history, self.port, self.tables
+            self.daemon, self.history, self.port, self.api, self.tables
         );
         std::fs::write(self.config(), text).unwrap();
     }
@@ -209,6 +218,11 @@ impl Daemon {
     /// The URL of a path of its API.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.setup.port)
+    }
+
+    /// The port of its API.
+    pub fn port(&self) -> u16 {
+        self.setup.port
     }
 
     /// Its process id.

@@ -495,12 +495,12 @@ fn a_broken_channel_is_told_by_the_others_and_where_there_is_none_by_nobody() {
         world.core.channel(&"chat".into(), String::new(), Some("404".to_owned()), world.now);
         world.carry_out();
         world.accept();
-        assert_eq!(world.core.own_incidents().count(), 1);
+        assert_eq!(world.core.other_incidents().count(), 1);
         world.restart();
         world.core.channel(&"chat".into(), String::new(), None, world.now);
         world.carry_out();
         world.accept();
-        assert_eq!(world.core.own_incidents().count(), 0);
+        assert_eq!(world.core.other_incidents().count(), 0);
         assert_eq!((world.words("mail").len(), world.words("chat").len()), (told, 0));
         assert!(world.kept.states.keys().all(|name| !name.starts_with(CHANNEL)));
     }
@@ -514,17 +514,17 @@ fn an_address_or_a_channel_that_is_gone_is_no_trouble_any_more() {
     let mail = Name::from("mail");
     world.core.channel(&mail, "b@x".to_owned(), Some("no such user".to_owned()), world.now);
     world.carry_out();
-    assert_eq!(world.core.own_incidents().count(), 1);
+    assert_eq!(world.core.other_incidents().count(), 1);
     let mut fewer = world.rules.clone();
     fewer.channels.insert(mail.clone(), vec!["a@x".to_owned()]);
     world.reload(alone(), fewer);
-    assert_eq!(world.core.own_incidents().count(), 0);
+    assert_eq!(world.core.other_incidents().count(), 0);
     // The last words of workers that end.
     for (channel, recipient) in [("mail", "b@x"), ("pager", "")] {
         let why = Some("cut off".to_owned());
         world.core.channel(&channel.into(), recipient.to_owned(), why, world.now);
     }
-    assert_eq!(world.core.own_incidents().count(), 0);
+    assert_eq!(world.core.other_incidents().count(), 0);
 }
 
 // Fallback

@@ -1,0 +1,120 @@
+//! Prometheus sends its alerts here, and amtool lists and silences them: the real programs of
+//! Debian.
+
+use crate::harness::{Daemon, Folder, KEY, PATIENCE, Process, Setup, Webhook, eventually, free_port};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// A Prometheus whose one rule fires while its target, which is not there, is down.
+struct Prometheus {
+    _process: Process,
+    folder: Folder,
+    port: u16,
+}
+
+impl Prometheus {
+    fn start(alertmanager: u16) -> Self {
+        let folder = Folder::new();
+        let (port, nobody) = (free_port(), free_port());
+        let config = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
+             rule_files: [rules.yml]\n\
+             alerting:\n  alertmanagers:\n    - static_configs: [{{ targets: [\"127.0.0.1:{alertmanager}\"] }}]\n      \
+             authorization: {{ credentials: {KEY} }}\n\
+             scrape_configs:\n  - job_name: shop\n    static_configs: [{{ targets: [\"127.0.0.1:{nobody}\"] }}]\n"
+        );
+        std::fs::write(folder.join("prometheus.yml"), config).unwrap();
+        write_rules(folder.path(), "up == 0");
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--web.enable-lifecycle");
+        let process = Process::spawn("prometheus", &mut command, &folder.join("prometheus.log"));
+        Self { _process: process, folder, port }
+    }
+
+    /// Nothing is wrong any more.
+    async fn calm(&self) {
+        write_rules(self.folder.path(), "up == 2");
+        let url = format!("http://127.0.0.1:{}/-/reload", self.port);
+        let answer = crate::harness::client().post(url).send().await.unwrap();
+        assert!(answer.status().is_success());
+    }
+}
+
+fn write_rules(folder: &Path, expr: &str) {
+    let rules = format!(
+        "groups:\n  - name: shop\n    rules:\n      - alert: TargetDown\n        expr: {expr}\n        \
+         labels: {{ severity: warning, team: shop }}\n        \
+         annotations: {{ summary: 'the target is down', dashboard: 'https://grafana.example/d/1' }}\n"
+    );
+    std::fs::write(folder.join("rules.yml"), rules).unwrap();
+}
+
+/// What amtool prints.
+async fn amtool(daemon: &Daemon, words: &[&str]) -> String {
+    let keys = daemon.setup().folder().join("amtool.yml");
+    std::fs::write(&keys, format!("authorization: {{ credentials: {KEY} }}\n")).unwrap();
+    let mut command = tokio::process::Command::new("amtool");
+    command.arg("--alertmanager.url").arg(daemon.url("")).arg("--http.config.file").arg(&keys);
+    let output = command.args(words).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "amtool {words:?}: {text}{errors}");
+    text
+}
+
+#[tokio::test]
+async fn prometheus_sends_its_alerts_and_amtool_silences_them() {
+    let hook = Webhook::start();
+    let channel = hook.channel("ops", "rate_limit = \"1000/h\"");
+    let daemon = Setup::new().tables(&channel).start().await;
+    let prometheus = Prometheus::start(daemon.port());
+
+    let incident = daemon.wait_for_incident("TargetDown", "open", &[]).await;
+    assert_eq!((&incident["severity"], &incident["labels"]["team"]), (&"warning".into(), &"shop".into()));
+    let words = ["opened", "TargetDown", "the target is down", "grafana.example/d/1", "team=shop"];
+    hook.inbox.wait_for(0, &words).await;
+
+    let listed = amtool(&daemon, &["alert", "query", "team=shop"]).await;
+    assert!(listed.contains("TargetDown") && listed.contains("the target is down"), "{listed}");
+    let other = amtool(&daemon, &["alert", "query", "team=core"]).await;
+    assert!(!other.contains("TargetDown"), "{other}");
+    let json = amtool(&daemon, &["-o", "json", "alert", "query"]).await;
+    let alerts: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(alerts[0]["status"]["state"], "active");
+
+    let silence = amtool(&daemon, &["silence", "add", "team=shop", "-c", "a move", "-d", "1h"]).await;
+    let listed = amtool(&daemon, &["silence", "query"]).await;
+    assert!(listed.contains(silence.trim()) && listed.contains("a move"), "{listed}");
+    let json = amtool(&daemon, &["-o", "json", "alert", "query", "--silenced"]).await;
+    let alerts: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(alerts[0]["status"]["silencedBy"][0], silence.trim());
+    amtool(&daemon, &["silence", "expire", silence.trim()]).await;
+    assert!(!amtool(&daemon, &["silence", "query"]).await.contains("a move"));
+    amtool(&daemon, &["config", "show"]).await;
+
+    prometheus.calm().await;
+    daemon.wait_for_incident("TargetDown", "resolved", &[]).await;
+    hook.inbox.wait_for(1, &["resolved", "TargetDown"]).await;
+    let none = eventually("amtool to see nothing", PATIENCE, async || {
+        let listed = amtool(&daemon, &["alert", "query"]).await;
+        (!listed.contains("TargetDown")).then_some(listed)
+    });
+    none.await;
+}
+
+#[tokio::test]
+async fn the_metrics_are_what_promtool_expects() {
+    let daemon = Setup::new().start().await;
+    let (status, metrics) = daemon.get_text("/metrics").await;
+    assert_eq!(status, 200);
+    let file = daemon.setup().folder().join("metrics.txt");
+    std::fs::write(&file, metrics).unwrap();
+    let mut command = tokio::process::Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(std::fs::File::open(&file).unwrap());
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
