@@ -2,11 +2,13 @@
 
 mod ack;
 mod check;
+mod completions;
 mod history;
 mod incidents;
 mod key;
 mod kinds;
 mod log;
+mod man;
 mod notices;
 mod notify;
 mod output;
@@ -112,6 +114,10 @@ enum Command {
     Key(key::KeyCommand),
     /// List the kinds of checks and channels, or show all about one
     Kinds(kinds::KindsArgs),
+    /// Print what a shell needs to complete these commands
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all subcommands
+    Man(man::ManArgs),
 }
 
 /// Where the configuration is.
@@ -172,6 +178,8 @@ pub fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Key(command) => key::run(&command),
         Command::Kinds(args) => kinds::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     let exit = outcome.unwrap_or_else(|error| {
         output::error(&in_words(&error));

@@ -13,6 +13,15 @@ pub fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
+/// Prints these bytes as they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(bytes) {
+        // A reader that went away, such as `head`, is no error.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 /// Prints `value` as JSON.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?);

@@ -1,7 +1,9 @@
 //! Prometheus sends its alerts here, and amtool lists and silences them: the real programs of
 //! Debian.
 
-use crate::harness::{Daemon, Folder, KEY, PATIENCE, Process, Setup, Webhook, eventually, free_port};
+use crate::harness::{
+    Daemon, Folder, KEY, PATIENCE, Process, Setup, Webhook, eventually, free_port,
+};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -73,7 +75,10 @@ async fn prometheus_sends_its_alerts_and_amtool_silences_them() {
     let prometheus = Prometheus::start(daemon.port());
 
     let incident = daemon.wait_for_incident("TargetDown", "open", &[]).await;
-    assert_eq!((&incident["severity"], &incident["labels"]["team"]), (&"warning".into(), &"shop".into()));
+    assert_eq!(
+        (&incident["severity"], &incident["labels"]["team"]),
+        (&"warning".into(), &"shop".into())
+    );
     let words = ["opened", "TargetDown", "the target is down", "grafana.example/d/1", "team=shop"];
     hook.inbox.wait_for(0, &words).await;
 
@@ -85,7 +90,8 @@ async fn prometheus_sends_its_alerts_and_amtool_silences_them() {
     let alerts: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(alerts[0]["status"]["state"], "active");
 
-    let silence = amtool(&daemon, &["silence", "add", "team=shop", "-c", "a move", "-d", "1h"]).await;
+    let silence =
+        amtool(&daemon, &["silence", "add", "team=shop", "-c", "a move", "-d", "1h"]).await;
     let listed = amtool(&daemon, &["silence", "query"]).await;
     assert!(listed.contains(silence.trim()) && listed.contains("a move"), "{listed}");
     let json = amtool(&daemon, &["-o", "json", "alert", "query", "--silenced"]).await;

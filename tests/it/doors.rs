@@ -25,7 +25,8 @@ async fn whoever_may_open_the_socket_needs_no_key() {
     assert_eq!(paused.code, 0, "{}", paused.all());
     let keys = daemon.setup().command(&["key", "list", "--json"]).await;
     assert_eq!(keys.json()[0]["name"], "test", "{}", keys.all());
-    let by_path = crate::harness::watchbell(&["status", "--socket", socket.to_str().unwrap()]).await;
+    let by_path =
+        crate::harness::watchbell(&["status", "--socket", socket.to_str().unwrap()]).await;
     assert!(by_path.out.contains("shop"), "{}", by_path.all());
     assert!(daemon.log().contains("from=socket"), "{}", daemon.log());
     daemon.kill();
@@ -49,7 +50,8 @@ async fn the_api_speaks_tls_and_takes_a_renewed_certificate() {
     let url = format!("https://localhost:{}/api/v1/status", daemon.port());
     let ask = async |files: &Certificates| {
         let ca = reqwest::Certificate::from_pem(&std::fs::read(&files.ca).unwrap()).unwrap();
-        let client = reqwest::Client::builder().no_proxy().add_root_certificate(ca).build().unwrap();
+        let client =
+            reqwest::Client::builder().no_proxy().add_root_certificate(ca).build().unwrap();
         client.get(&url).send().await.ok()
     };
     let answer = eventually("an answer by TLS", PATIENCE, async || ask(&files).await).await;
@@ -112,7 +114,8 @@ async fn ten_thousand_idle_connections_change_nothing_for_others() {
 async fn bodies_and_heads_without_end_are_refused() {
     let daemon = besieged().await;
     let auth = format!("Host: localhost\r\nAuthorization: Bearer {KEY}\r\n");
-    let large = format!("POST /api/v1/silences HTTP/1.1\r\n{auth}Content-Length: 99999999999\r\n\r\n");
+    let large =
+        format!("POST /api/v1/silences HTTP/1.1\r\n{auth}Content-Length: 99999999999\r\n\r\n");
     let mut bytes = large.into_bytes();
     bytes.resize(1 << 20, b'a');
     let answer = say(&daemon, &bytes).await;
@@ -183,7 +186,11 @@ async fn wrong_keys_at_speed_open_nothing_and_slow_nobody_down() {
         let request = client().get(daemon.url("/api/v1/status")).header("X-Forwarded-For", address);
         request.bearer_auth(key).timeout(Duration::from_secs(10)).send()
     };
-    assert_eq!(from_elsewhere("203.0.113.9", KEY).await.unwrap().status(), 200, "a right key counts");
+    assert_eq!(
+        from_elsewhere("203.0.113.9", KEY).await.unwrap().status(),
+        200,
+        "a right key counts"
+    );
     assert_eq!(from_elsewhere("192.0.2.7", KEY).await.unwrap().status(), 200);
     // Cookies mean nothing.
     let forged = client().get(daemon.url("/")).header("X-Forwarded-For", "192.0.2.8");
