@@ -10,12 +10,14 @@ mod notices;
 mod notify;
 mod output;
 mod pause;
+mod progress;
 mod remote;
 mod render;
 mod run;
 mod silence;
 mod snooze;
 mod status;
+mod store;
 mod validate;
 
 use crate::app::plan::{self, LoadOptions, Plan};
@@ -97,8 +99,11 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Let a paused check run again
     Resume(pause::PauseArgs),
-    /// Show the latest results of a check
+    /// Show the latest results of a check, or write all of them to a file
     History(history::HistoryArgs),
+    /// Look after the database that history lies in
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what was sent, what waits, and why it waits
     Notices(notices::NoticesArgs),
     /// Try a channel out
@@ -163,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => pause::run(&args, true),
         Command::Resume(args) => pause::run(&args, false),
         Command::History(args) => history::run(&args),
+        Command::Store(command) => store::run(&command),
         Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Render(args) => render::run(&args),

@@ -5,6 +5,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::Value as Json;
+use std::time::Duration;
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which daemon to talk to.
 #[derive(Args, Debug)]
@@ -34,10 +38,7 @@ impl RemoteArgs {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => self.configured_url(),
         };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(std::time::Duration::from_secs(30))
-            .build()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
         Ok(Remote { url, key: self.key.clone(), http })
     }
 
@@ -68,6 +69,17 @@ impl Remote {
     /// Takes something back, and gives what it came to.
     pub async fn delete(&self, path: &str, body: &Json) -> anyhow::Result<Json> {
         self.send(Method::DELETE, path, Some(body)).await
+    }
+
+    /// An answer that comes as a stream, however long it takes as long as something comes.
+    pub async fn stream(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let http = reqwest::Client::builder().no_proxy().read_timeout(TIMEOUT).build()?;
+        let answer = self.ask(http.get(format!("{}{path}", self.url))).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        Self::refused(status, &answer.json().await.unwrap_or_default())
     }
 
     /// All items of a list, page after page.
@@ -107,29 +119,35 @@ impl Remote {
 
     async fn send(&self, method: Method, path: &str, body: Option<&Json>) -> anyhow::Result<Json> {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.with_context(|| {
-            format!("no daemon answers at {} (is it running? `--url` names another)", self.url)
-        })?;
+        let answer = self.ask(request).await?;
         let status = answer.status();
         let body: Json = answer
             .json()
             .await
             .with_context(|| format!("{} does not answer like Watchbell", self.url))?;
-        if !status.is_success() {
-            let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason");
-            let hint = match status {
-                StatusCode::UNAUTHORIZED => " (`--key` or WATCHBELL_KEY gives the key)",
-                _ => "",
-            };
-            bail!("the daemon refused: {status}: {detail}{hint}");
-        }
-        Ok(body)
+        if status.is_success() { Ok(body) } else { Self::refused(status, &body) }
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        request.send().await.with_context(|| {
+            format!("no daemon answers at {} (is it running? `--url` names another)", self.url)
+        })
+    }
+
+    fn refused<T>(status: StatusCode, body: &Json) -> anyhow::Result<T> {
+        let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason");
+        let hint = match status {
+            StatusCode::UNAUTHORIZED => " (`--key` or WATCHBELL_KEY gives the key)",
+            _ => "",
+        };
+        bail!("the daemon refused: {status}: {detail}{hint}");
     }
 }
 
