@@ -26,12 +26,13 @@ impl Bar {
             (_, "bytes") => "[{bar:30}] {bytes} of {total_bytes}, {eta} left",
             _ => "{msg:16} [{bar:30}] {human_pos} of {human_len}, {eta} left",
         };
+        // The message last: what is drawn in between is still that of the part before.
+        self.0.reset();
+        self.0.set_length(of);
         if let Ok(style) = ProgressStyle::with_template(style) {
             self.0.set_style(style.progress_chars("=> "));
         }
         self.0.set_message(what);
-        self.0.reset();
-        self.0.set_length(of);
         if of == 0 {
             self.0.enable_steady_tick(TURN);
         } else {
