@@ -12,7 +12,7 @@ use super::{housekeeping, mail};
 use crate::chat::{self, Bots};
 use crate::check::Shared;
 use crate::clock::Clock;
-use crate::config::{History, Keep, Problem, StoreAddress};
+use crate::config::{Keep, Problem, StoreAddress};
 use crate::deliver::Net;
 use crate::deliver::outbox::Outbox;
 use crate::model::{Board, Name, Timestamp};
@@ -23,7 +23,6 @@ use crate::schedule::Scheduler;
 use crate::serve::{self, Api, Control, Feed, Links, Settings};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,17 +56,6 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("cannot open the history: {0}")]
     Store(#[from] StoreError),
-    /// Another daemon uses the same history.
-    #[error("another watchbell uses {} (is it running already?)", .0.display())]
-    InUse(PathBuf),
-    /// The lock beside the store cannot be had.
-    #[error("cannot lock the history by {}: {error}", path.display())]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
     /// The API cannot let anybody in.
     #[error(transparent)]
     Door(#[from] DoorError),
@@ -106,7 +94,7 @@ pub struct Running {
     /// Removed when the daemon ends.
     _socket: Option<SocketFile>,
     /// Held as long as the daemon runs, so that no second one uses the same history.
-    _lock: Option<File>,
+    _lock: Option<record::Lock>,
 }
 
 /// What a reload cannot change.
@@ -146,8 +134,8 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
     let doors = doors::open(&plan.api).await?;
+    let lock = record::lock(&plan.history.store)?;
     let store = record::open(&plan.history.store).await?;
-    let lock = lock_store(&plan.history)?;
     let links = Arc::new(Links::open(&plan.history.beside(".links")));
     let saved = store.load(mail::look_back(&plan.channels, started.wall)).await?;
     for place in &saved.unreadable {
@@ -284,21 +272,6 @@ fn vital(
         let _guard = guard;
         task.await;
     })
-}
-
-/// Takes the lock beside a file, which the system gives back whatever way the daemon ends. A database
-/// has a lock of its own.
-fn lock_store(history: &History) -> Result<Option<File>, RunError> {
-    let StoreAddress::Sqlite(store) = &history.store else { return Ok(None) };
-    let path = history.beside(".lock");
-    let failed = |error: std::io::Error| RunError::Lock { path: path.clone(), error };
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(RunError::InUse(store.clone())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
 }
 
 impl Running {

@@ -61,7 +61,7 @@ pub async fn start(
         let at_work = Arc::clone(&at_work);
         Box::pin(async move {
             let _alone = at_work.lock().await;
-            match sweep(&*store, &terms.retention(), clock.wall()).await {
+            match sweep(&*store, &terms.retention(), &*clock).await {
                 Ok(swept) if swept.results + swept.incidents > 0 => {
                     tracing::info!(swept.results, swept.incidents, "old history deleted");
                 }

@@ -173,6 +173,28 @@ pub fn api_settings(path: &Path) -> Option<ApiSettings> {
     Some(config::read_settings(&mut root, base, &[]).api)
 }
 
+/// What `[history]` says in `daemon.toml` at `path`, whatever is wrong with the rest.
+///
+/// # Errors
+/// What is wrong with that table, or with the file as a whole.
+pub fn history(path: &Path) -> Result<History, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let Some(file) = config::read_file(path, &mut problems) else {
+        return Err(problems.sorted());
+    };
+    let base = base_of(path);
+    let interpolator = Interpolator::new(base);
+    let mut root = Section::root(&file, base, &interpolator, &mut problems);
+    let settings = config::read_settings(&mut root, &state_folder(base), &[]);
+    root.finish(&mut problems);
+    let concerns = |problem: &Problem| {
+        let table = problem.key.split('.').next().unwrap_or_default();
+        problem.level == config::Level::Error && matches!(table, "" | "history")
+    };
+    let problems: Vec<Problem> = problems.sorted().into_iter().filter(concerns).collect();
+    if problems.is_empty() { Ok(settings.history) } else { Err(problems) }
+}
+
 /// The folder that relative paths in a file are relative to.
 fn base_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))

@@ -13,12 +13,15 @@ mod notices;
 mod notify;
 mod output;
 mod pause;
+mod progress;
 mod remote;
 mod render;
 mod run;
 mod silence;
 mod snooze;
 mod status;
+mod store;
+mod top;
 mod validate;
 
 use crate::app::plan::{self, LoadOptions, Plan};
@@ -86,6 +89,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Ask a running daemon how everything is
     Status(status::StatusArgs),
+    /// Watch everything live, the worst first, and act by key
+    Top(top::TopArgs),
     /// List the incidents of a running daemon, or show one with its timeline
     #[command(visible_alias = "incident")]
     Incidents(incidents::IncidentsArgs),
@@ -100,8 +105,11 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Let a paused check run again
     Resume(pause::PauseArgs),
-    /// Show the latest results of a check
+    /// Show the latest results of a check, or write all of them to a file
     History(history::HistoryArgs),
+    /// Look after the database that history lies in
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show what was sent, what waits, and why it waits
     Notices(notices::NoticesArgs),
     /// Try a channel out
@@ -166,6 +174,7 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Ack(args) => ack::run(&args),
         Command::Snooze(args) => snooze::run(&args),
@@ -173,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => pause::run(&args, true),
         Command::Resume(args) => pause::run(&args, false),
         Command::History(args) => history::run(&args),
+        Command::Store(command) => store::run(&command),
         Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Render(args) => render::run(&args),

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The longest that an answer may take.
+/// The longest that nothing may come.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Which daemon to talk to.
@@ -46,7 +46,8 @@ impl RemoteArgs {
             (None, Some(socket)) => Way::Socket(socket.clone()),
             (None, None) => self.configured(),
         };
-        let http = reqwest::Client::builder().no_proxy().timeout(LONGEST);
+        let http =
+            reqwest::Client::builder().no_proxy().connect_timeout(LONGEST).read_timeout(LONGEST);
         let (url, place, http) = match way {
             Way::Url(url) => (url.clone(), url, http),
             // The host is a word that the daemon does not look at.
@@ -100,6 +101,16 @@ impl Remote {
         self.send(Method::DELETE, path, Some(body)).await
     }
 
+    /// An answer that comes as a stream, however long that takes.
+    pub async fn stream(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let answer = self.ask(self.http.get(format!("{}{path}", self.url))).await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        Self::refused(status, &answer.json().await.unwrap_or_default())
+    }
+
     /// All items of a list, page after page.
     pub async fn list(&self, path: &str) -> anyhow::Result<Vec<Json>> {
         self.first(path, &[], usize::MAX).await
@@ -137,29 +148,35 @@ impl Remote {
 
     async fn send(&self, method: Method, path: &str, body: Option<&Json>) -> anyhow::Result<Json> {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request.send().await.with_context(|| {
-            format!("no daemon answers at {} (is it running? `--url` names another)", self.place)
-        })?;
+        let answer = self.ask(request).await?;
         let status = answer.status();
         let body: Json = answer
             .json()
             .await
             .with_context(|| format!("{} does not answer like Watchbell", self.place))?;
-        if !status.is_success() {
-            let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason");
-            let hint = match status {
-                StatusCode::UNAUTHORIZED => " (`--key` or WATCHBELL_KEY gives the key)",
-                _ => "",
-            };
-            bail!("the daemon refused: {status}: {detail}{hint}");
-        }
-        Ok(body)
+        if status.is_success() { Ok(body) } else { Self::refused(status, &body) }
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        request.send().await.with_context(|| {
+            format!("no daemon answers at {} (is it running? `--url` names another)", self.place)
+        })
+    }
+
+    fn refused<T>(status: StatusCode, body: &Json) -> anyhow::Result<T> {
+        let detail = body["detail"].as_str().or(body["title"].as_str()).unwrap_or("no reason");
+        let hint = match status {
+            StatusCode::UNAUTHORIZED => " (`--key` or WATCHBELL_KEY gives the key)",
+            _ => "",
+        };
+        bail!("the daemon refused: {status}: {detail}{hint}");
     }
 }
 

@@ -72,6 +72,32 @@ pub enum StoreAddress {
     Postgres(Secret),
 }
 
+impl StoreAddress {
+    /// Reads an address as `store` has it; `folder` is that of a relative SQLite path.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any of it: it may hold a password.
+    pub fn parse(address: Secret, folder: &Path) -> Result<Self, String> {
+        match address.expose().split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => {
+                let path = path.strip_prefix("//").unwrap_or(path);
+                Ok(Self::Sqlite(folder.join(path)))
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                // What the parser says may quote a part of the address, and so a password.
+                let usable = address.expose().parse::<PgConnectOptions>().is_ok();
+                let looks = "is no address of a PostgreSQL database (such as \
+                             postgres://watchbell:password@host/watchbell)";
+                usable.then_some(Self::Postgres(address)).ok_or_else(|| looks.to_owned())
+            }
+            _ => {
+                Err("is not a store (such as sqlite:watchbell.db or postgres://user@host/database)"
+                    .to_owned())
+            }
+        }
+    }
+}
+
 /// How long what is kept of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
@@ -247,7 +273,8 @@ pub fn parse_zone(name: &str) -> Result<Tz, String> {
 }
 
 fn read_history(table: &mut Section<'_>, history: &mut History, state_folder: &Path) {
-    if let Some(store) = table.built("store", |url: Secret| parse_store(url, state_folder)) {
+    if let Some(store) = table.built("store", |url: Secret| StoreAddress::parse(url, state_folder))
+    {
         history.store = store;
     }
     if let Some(mut keep) = table.table("keep") {
@@ -264,24 +291,6 @@ fn read_history(table: &mut Section<'_>, history: &mut History, state_folder: &P
             }
         }
         table.finish_child(keep);
-    }
-}
-
-fn parse_store(address: Secret, state_folder: &Path) -> Result<StoreAddress, String> {
-    match address.expose().split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            Ok(StoreAddress::Sqlite(state_folder.join(path)))
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            // What the parser says may quote a part of the address, and so a password.
-            let usable = address.expose().parse::<PgConnectOptions>().is_ok();
-            let looks = "is no address of a PostgreSQL database (such as \
-                         postgres://watchbell:password@host/watchbell)";
-            usable.then_some(StoreAddress::Postgres(address)).ok_or_else(|| looks.to_owned())
-        }
-        _ => Err("is not a store (such as sqlite:watchbell.db or postgres://user@host/database)"
-            .to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@
 mod archive;
 
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
+use crate::clock::Manual;
 use crate::model::{
     CheckState, Incident, Labels, Matcher, Name, Notice, NoticeState, RunResult, Silence, Status,
     TimelineEntry, Timestamp, What,
@@ -394,7 +395,7 @@ async fn open_incidents_and_owed_notices_are_never_forgotten(store: &dyn Store) 
 
     let keep = keep(1, 60);
     assert_eq!(store.forget_incidents(at(40), 2).await.unwrap(), 2);
-    let swept = retention::sweep(store, &keep, at(100)).await.unwrap();
+    let swept = retention::sweep(store, &keep, &Manual::at(at(100))).await.unwrap();
     assert_eq!((swept.results, swept.incidents), (0, 4));
     let mut left = incident_ids(store, IncidentFilter::default()).await;
     left.sort();
@@ -405,7 +406,7 @@ async fn open_incidents_and_owed_notices_are_never_forgotten(store: &dyn Store) 
 
     let notices = vec![notice("n-owed", &[owed], NoticeState::Sent, 1)];
     store.commit(&Batch { notices, ..Batch::default() }).await.unwrap();
-    retention::sweep(store, &keep, at(200)).await.unwrap();
+    retention::sweep(store, &keep, &Manual::at(at(200))).await.unwrap();
     assert_eq!(incident_ids(store, IncidentFilter::default()).await, ["open"]);
 }
 
@@ -423,10 +424,10 @@ async fn silences_are_kept_for_a_while_after_their_end(store: &dyn Store) {
     assert_eq!(ids(MONTH + 50).await, ["pending"]);
 
     let keep = keep(1, 60);
-    let swept = retention::sweep(store, &keep, at(MONTH)).await.unwrap();
+    let swept = retention::sweep(store, &keep, &Manual::at(at(MONTH))).await.unwrap();
     assert_eq!(swept.silences, 1);
     assert_eq!(ids(0).await, ["over", "pending"]);
-    let swept = retention::sweep(store, &keep, at(MONTH)).await.unwrap();
+    let swept = retention::sweep(store, &keep, &Manual::at(at(MONTH))).await.unwrap();
     assert_eq!(swept.silences, 0);
 }
 

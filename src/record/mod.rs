@@ -9,14 +9,17 @@ mod cells;
 mod contract;
 mod cursor;
 pub mod export;
+mod lock;
 pub mod postgres;
 pub mod query;
 pub mod retention;
 pub mod sealing;
 pub mod sqlite;
 mod turn;
+pub mod upkeep;
 pub mod writer;
 
+pub use lock::{Lock, lock};
 pub use postgres::PgStore;
 pub use retention::Retention;
 pub use sqlite::SqliteStore;
@@ -24,7 +27,7 @@ pub use writer::{Committed, StoreHealth, Writer};
 
 use crate::config::StoreAddress;
 use crate::model::{
-    CheckState, Incident, Name, Notice, NoticeState, RunResult, Silence, Timestamp,
+    CheckState, Incident, Name, Notice, NoticeState, RunResult, Secret, Silence, Timestamp,
 };
 use archive::rollup::{Level, Rollups};
 use archive::tally::Tally;
@@ -44,14 +47,14 @@ use std::time::Duration;
 pub async fn open(address: &StoreAddress) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match address {
         StoreAddress::Sqlite(path) => Arc::new(SqliteStore::open(path).await?),
-        StoreAddress::Postgres(url) => {
-            let options = url.expose().parse::<PgConnectOptions>();
-            let options = options.map_err(|error| StoreError::Reach {
-                place: "of PostgreSQL".to_owned(),
-                why: url.redact(&error.to_string()),
-            })?;
-            Arc::new(PgStore::open(options).await?)
-        }
+        StoreAddress::Postgres(url) => Arc::new(PgStore::open(postgres_options(url)?).await?),
+    })
+}
+
+fn postgres_options(url: &Secret) -> Result<PgConnectOptions, StoreError> {
+    url.expose().parse().map_err(|error: sqlx::Error| StoreError::Reach {
+        place: "of PostgreSQL".to_owned(),
+        why: url.redact(&error.to_string()),
     })
 }
 

@@ -2,13 +2,18 @@
 
 use super::archive::rollup::Level;
 use super::{Store, StoreError};
+use crate::clock::Clock;
 use crate::model::Timestamp;
 use std::time::Duration;
 
-/// How many rows one step deletes: a step is a transaction, and the writer waits for it.
-const STEP: u32 = 2000;
+/// How many rows the first step deletes, and how many any may.
+const ROWS: (u32, u32) = (100, 2000);
 /// The same for blocks and pages, each of which is as much to free as many rows.
-const BLOCKS: u32 = 50;
+const BLOCKS: (u32, u32) = (4, 50);
+/// A step that took longer is followed by one of half its size, one that was quicker than the
+/// other by a larger one: a step is a transaction, and a writer is to wait for it for 50 ms at most.
+const LONG: Duration = Duration::from_millis(25);
+const SHORT: Duration = Duration::from_millis(10);
 /// What lies between two steps, so that whoever waits to write goes first.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -42,41 +47,140 @@ pub struct Swept {
     pub silences: u64,
 }
 
+/// How much one step of a long piece of work does, by how long the steps before took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Steps {
+    size: u32,
+    most: u32,
+}
+
+impl Steps {
+    /// Steps that begin with `first` and never do more than `most`.
+    pub const fn new((first, most): (u32, u32)) -> Self {
+        Self { size: first, most }
+    }
+
+    /// How much the next step does.
+    pub const fn size(self) -> u32 {
+        self.size
+    }
+
+    /// What follows a step that took so long.
+    #[must_use]
+    pub fn after(self, took: Duration) -> Self {
+        let size = if took > LONG {
+            (self.size / 2).max(1)
+        } else if took < SHORT {
+            (self.size + self.size / 8 + 1).min(self.most)
+        } else {
+            self.size
+        };
+        Self { size, ..self }
+    }
+}
+
+/// What is too old.
+#[derive(Clone, Copy, Debug)]
+enum Old {
+    Results(Timestamp),
+    Blocks(Timestamp),
+    Rollups(Level, Timestamp),
+    Incidents(Timestamp),
+}
+
+impl Old {
+    async fn forget(self, store: &dyn Store, at_most: u32) -> Result<u64, StoreError> {
+        match self {
+            Self::Results(before) => store.forget_results(before, at_most).await,
+            Self::Blocks(before) => store.forget_blocks(before, at_most).await,
+            Self::Rollups(level, before) => store.forget_rollups(level, before, at_most).await,
+            Self::Incidents(before) => store.forget_incidents(before, at_most).await,
+        }
+    }
+
+    /// Deletes all of it, step by step, and gives how much that was.
+    ///
+    /// What a step waits for its turn counts as its time, too: where much is written, less is
+    /// deleted.
+    async fn sweep(self, store: &dyn Store, clock: &dyn Clock) -> Result<u64, StoreError> {
+        let mut steps = Steps::new(match self {
+            Self::Results(_) | Self::Incidents(_) => ROWS,
+            Self::Blocks(_) | Self::Rollups(..) => BLOCKS,
+        });
+        let mut all = 0;
+        loop {
+            let start = clock.now();
+            let gone = self.forget(store, steps.size()).await?;
+            all += gone;
+            if gone < u64::from(steps.size()) {
+                return Ok(all);
+            }
+            steps = steps.after(clock.now().mono.saturating_sub(start.mono));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
 /// Deletes all that is older than `keep` says, in small steps between which others can write.
 ///
 /// What it deleted before an error stays deleted; the next sweep goes on from there.
 pub async fn sweep(
     store: &dyn Store,
     keep: &Retention,
-    now: Timestamp,
+    clock: &dyn Clock,
 ) -> Result<Swept, StoreError> {
-    let mut swept = Swept::default();
-    loop {
-        let gone = store.forget_results(now.before(keep.raw), STEP).await?;
-        swept.results += gone;
-        if gone < u64::from(STEP) {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    while store.forget_blocks(now.before(keep.raw), BLOCKS).await? == u64::from(BLOCKS) {
-        tokio::time::sleep(PAUSE).await;
-    }
+    let now = clock.wall();
+    let results = Old::Results(now.before(keep.raw)).sweep(store, clock).await?;
+    Old::Blocks(now.before(keep.raw)).sweep(store, clock).await?;
     for (level, span) in
         [(Level::Minute, keep.minute), (Level::Hour, keep.hourly), (Level::Day, keep.daily)]
     {
-        while store.forget_rollups(level, now.before(span), BLOCKS).await? == u64::from(BLOCKS) {
-            tokio::time::sleep(PAUSE).await;
+        Old::Rollups(level, now.before(span)).sweep(store, clock).await?;
+    }
+    let incidents = Old::Incidents(now.before(keep.incidents)).sweep(store, clock).await?;
+    let silences = store.forget_silences(now.before(SILENCES)).await?;
+    Ok(Swept { results, incidents, silences })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCKS, ROWS, Steps};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[test]
+    fn steps_shrink_fast_and_grow_slowly() {
+        let check = |size: u32, millis: u64, expected: u32| {
+            let steps = Steps { size, most: 2000 }.after(Duration::from_millis(millis));
+            assert_eq!(steps.size(), expected, "{size} in {millis} ms");
+        };
+        check(2000, 98, 1000);
+        check(1, 98, 1);
+        check(800, 25, 800);
+        check(800, 10, 800);
+        check(800, 9, 901);
+        check(1, 0, 2);
+        check(1990, 0, 2000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_step_is_longer_than_fifty_milliseconds_whatever_a_row_costs(
+            // Up to four times what a busy machine was seen to need; and half as much again from
+            // one step to the next.
+            nanos in 1u64..200_000,
+            moods in prop::collection::vec(100u64..150, 200),
+        ) {
+            for (limits, weight) in [(ROWS, 1), (BLOCKS, 40)] {
+                let mut steps = Steps::new(limits);
+                for mood in &moods {
+                    let took = u64::from(steps.size()) * weight * nanos * mood / 100;
+                    let took = Duration::from_nanos(took);
+                    let size = steps.size();
+                    prop_assert!(took <= Duration::from_millis(50), "{took:?} for {size}");
+                    steps = steps.after(took);
+                }
+            }
         }
     }
-    loop {
-        let gone = store.forget_incidents(now.before(keep.incidents), STEP).await?;
-        swept.incidents += gone;
-        if gone < u64::from(STEP) {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    swept.silences = store.forget_silences(now.before(SILENCES)).await?;
-    Ok(swept)
 }

@@ -12,7 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse as _;
-use chrono::Months;
+use chrono::{DateTime, Months};
 use http::{Uri, header};
 use serde::Serialize;
 use std::sync::Arc;
@@ -314,19 +314,21 @@ enum Shape {
     JsonLines,
 }
 
-/// `GET /api/v1/checks/{name}/export?format=csv|jsonl`: all results, newest first, streamed.
+/// `GET /api/v1/checks/{name}/export?format=csv|jsonl&from=…&to=…`: the results from the one time on
+/// and until before the other, or all of them, newest first, streamed.
 pub(super) async fn export(
     State(shared): State<Arc<Shared>>,
     name: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
-    let query = Query::read(&uri, &["format"], &[])?;
+    let query = Query::read(&uri, &["format", "from", "to"], &[])?;
     let shape = query.word("format", &["csv", "jsonl"], |word| match word {
         "csv" => Some(Shape::Csv),
         "jsonl" => Some(Shape::JsonLines),
         _ => None,
     })?;
     let shape = shape.unwrap_or(Shape::JsonLines);
+    let (from, to) = (time(&query, "from")?, time(&query, "to")?);
     let view = find(&shared, name)?;
     let (kind, ending) = match shape {
         Shape::Csv => ("text/csv; charset=utf-8", "csv"),
@@ -334,12 +336,20 @@ pub(super) async fn export(
     };
     // The name is one of the configuration, and so plain.
     let file = format!("attachment; filename=\"{}.{ending}\"", view.name);
-    let first = Page { limit: 1000, cursor: None };
+    let first = match to {
+        Some(to) => Page::of_results_before(to, 1000),
+        None => Page { limit: 1000, cursor: None },
+    };
     let pages = futures_util::stream::try_unfold(Some((true, first)), move |next| {
         let (shared, view) = (Arc::clone(&shared), Arc::clone(&view));
         async move {
             let Some((is_first, page)) = next else { return Ok::<_, Failed>(None) };
-            let Paged { items, next } = shared.api.store.results(&view.name, &page).await?;
+            let Paged { mut items, mut next } = shared.api.store.results(&view.name, &page).await?;
+            let found = items.len();
+            items.retain(|result| from.is_none_or(|from| from <= result.at));
+            if items.len() < found {
+                next = None;
+            }
             let written = export::write(&items, shape == Shape::Csv, is_first)?;
             let next = next.map(|cursor| (false, Page { limit: 1000, cursor: Some(cursor) }));
             Ok(Some((Bytes::from(written), next)))
@@ -347,6 +357,17 @@ pub(super) async fn export(
     });
     let head = [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, file)];
     Ok((head, Body::from_stream(pages)).into_response())
+}
+
+fn time(query: &Query, key: &str) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = query.one(key) else { return Ok(None) };
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(time) => Ok(Some(time.to_utc().into())),
+        Err(_) => Err(Problem::bad_query(format!(
+            "`{key}` is a time as in RFC 3339, such as 2031-05-01T08:00:00Z, not `{}`",
+            shown(text)
+        ))),
+    }
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;

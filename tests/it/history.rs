@@ -28,6 +28,12 @@ async fn a_daemon_with_its_history_in_postgres_loses_nothing_when_either_dies() 
     target.answer(500);
     webhook.inbox.wait_for(0, &["DOWN shop"]).await;
     let opened = daemon.wait_for_incident("shop", "open", &[]).await;
+    // What was sent and not noted yet would be sent once more.
+    eventually("the notice to be noted as sent", PATIENCE, async || {
+        let notices = daemon.notices().await;
+        notices.iter().any(|notice| notice["state"] == "sent").then_some(())
+    })
+    .await;
     daemon.kill();
     daemon.start_again().await;
     let found = daemon.wait_for_incident("shop", "open", &[]).await;

@@ -43,6 +43,7 @@ mod redis_depth;
 mod reload_stop;
 mod rpc_nodes;
 mod six_kinds;
+mod store_commands;
 mod store_trouble;
 mod system_depth;
 mod websocket_feed;

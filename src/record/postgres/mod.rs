@@ -29,7 +29,7 @@ use std::time::Duration;
 use PgStore as This;
 use sqlx::{PgConnection as Conn, PgPool as Pool, Postgres as Db, postgres::PgRow as Row};
 
-static MIGRATOR: Migrator = sqlx::migrate!("src/record/migrations/postgres");
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!("src/record/migrations/postgres");
 
 /// Readers at one time; the rest of them waits for a turn.
 const READERS: u32 = 4;
@@ -43,7 +43,7 @@ const STATEMENT: &str = "4s";
 /// The oldest PostgreSQL that is known to work, as it numbers itself.
 const OLDEST: i32 = 140_000;
 /// The number of the lock that the one daemon of a database holds: "wbell" in ASCII.
-const LOCK: i64 = 0x77_62_65_6c_6c;
+pub(super) const LOCK: i64 = 0x77_62_65_6c_6c;
 
 /// History in a PostgreSQL database (14 or later), for one daemon.
 ///
@@ -78,18 +78,7 @@ impl PgStore {
             .options([("statement_timeout", STATEMENT), ("client_min_messages", "warning")])
             .disable_statement_logging();
         let place = place_of(&options);
-        let reach =
-            |error: sqlx::Error| StoreError::Reach { place: place.clone(), why: error.to_string() };
-        let mut conn = options.connect().await.map_err(reach)?;
-        let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-            .fetch_one(&mut conn)
-            .await?;
-        if version < OLDEST {
-            return Err(StoreError::Reach {
-                place,
-                why: format!("it is PostgreSQL {}; 14 or later is needed", version / 10_000),
-            });
-        }
+        let mut conn = connect(&options).await?;
         lock(&mut conn, &place).await?;
         migrate(&mut conn, &place).await?;
         let writing = Writing::over(conn).await?;
@@ -154,8 +143,26 @@ impl turn::Writing for Writing {
     }
 }
 
+/// Connects to a server that can be used.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<Conn, StoreError> {
+    let place = place_of(options);
+    let reach =
+        |error: sqlx::Error| StoreError::Reach { place: place.clone(), why: error.to_string() };
+    let mut conn = options.connect().await.map_err(reach)?;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
+        .fetch_one(&mut conn)
+        .await?;
+    if version < OLDEST {
+        return Err(StoreError::Reach {
+            place,
+            why: format!("it is PostgreSQL {}; 14 or later is needed", version / 10_000),
+        });
+    }
+    Ok(conn)
+}
+
 /// The server and the database, without what is secret.
-fn place_of(options: &PgConnectOptions) -> String {
+pub(super) fn place_of(options: &PgConnectOptions) -> String {
     let database = options.get_database().unwrap_or(options.get_username());
     match options.get_socket() {
         Some(socket) => format!("{database} at {}", socket.display()),
@@ -167,13 +174,13 @@ async fn begin(conn: &mut Conn) -> Result<Transaction<'_, Db>, sqlx::Error> {
     conn.begin().await
 }
 
-async fn lock(conn: &mut Conn, place: &str) -> Result<(), StoreError> {
+pub(super) async fn lock(conn: &mut Conn, place: &str) -> Result<(), StoreError> {
     let got: bool =
         sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK).fetch_one(conn).await?;
     if got { Ok(()) } else { Err(StoreError::Shared { place: place.to_owned() }) }
 }
 
-async fn migrate(conn: &mut Conn, place: &str) -> Result<(), StoreError> {
+pub(super) async fn migrate(conn: &mut Conn, place: &str) -> Result<(), StoreError> {
     match MIGRATOR.run(conn).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) => Err(StoreError::Newer {

@@ -1,7 +1,8 @@
-use super::PgStore;
+use super::{MIGRATOR, PgStore};
 use crate::check::testing::{Program, free_port};
 use crate::record::contract::result;
 use crate::record::{Batch, Page, Store, StoreError};
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use std::path::Path;
 use std::process::Command;
@@ -162,4 +163,27 @@ async fn a_value_that_the_database_refuses_is_blamed_and_not_the_store() {
     let error = store.commit(&one("a\0b", 1)).await.unwrap_err();
     assert!(error.is_about_data(), "{error}");
     store.commit(&one("b", 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_in_clear_words() {
+    let server = Server::shared();
+    let options = server.database();
+    let database = options.get_database().unwrap().to_owned();
+    PgStore::open(options.clone()).await.unwrap().close().await;
+    let mut other = options.clone().connect().await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                 execution_time) VALUES (9999, 'from the future', TRUE, '', 0)";
+    sqlx::query(newer).execute(&mut other).await.unwrap();
+    let error = PgStore::open(options).await.unwrap_err();
+    let known = MIGRATOR.iter().map(|it| it.version).max().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the database {database} at 127.0.0.1:{} was written by a newer Watchbell (its schema \
+             is 9999, this version knows {known}): start that version again, or restore a backup \
+             from before",
+            server.port
+        )
+    );
 }

@@ -32,7 +32,7 @@ use std::time::Duration;
 use SqliteStore as This;
 use sqlx::{Sqlite as Db, SqliteConnection as Conn, SqlitePool as Pool, sqlite::SqliteRow as Row};
 
-static MIGRATOR: Migrator = sqlx::migrate!("src/record/migrations/sqlite");
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!("src/record/migrations/sqlite");
 
 /// Readers at one time; the rest of them waits for a turn.
 const READERS: u32 = 3;
@@ -144,7 +144,7 @@ async fn begin(conn: &mut Conn) -> Result<Transaction<'_, Db>, sqlx::Error> {
     conn.begin_with("BEGIN IMMEDIATE").await
 }
 
-fn writing_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn writing_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -163,7 +163,7 @@ fn writing_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn reading_options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn reading_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -176,7 +176,7 @@ fn reading_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Finds in plain words what SQLite only calls "unable to open database file".
-fn check_place(path: &Path) -> Result<(), StoreError> {
+pub(super) fn check_place(path: &Path) -> Result<(), StoreError> {
     let refuse = |why: String| Err(StoreError::Open { path: path.to_owned(), why });
     if path.is_dir() {
         return refuse("it is a folder; name a file in it".to_owned());
@@ -195,7 +195,7 @@ fn check_place(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn explain_open(path: &Path, error: sqlx::Error) -> StoreError {
+pub(super) fn explain_open(path: &Path, error: sqlx::Error) -> StoreError {
     const PERM: i32 = 3;
     const READONLY: i32 = 8;
     const CANTOPEN: i32 = 14;
@@ -222,7 +222,7 @@ fn explain_open(path: &Path, error: sqlx::Error) -> StoreError {
     StoreError::Open { path, why }
 }
 
-async fn migrate(conn: &mut Conn, path: &Path) -> Result<(), StoreError> {
+pub(super) async fn migrate(conn: &mut Conn, path: &Path) -> Result<(), StoreError> {
     match MIGRATOR.run(conn).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) => Err(StoreError::Newer {
