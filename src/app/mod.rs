@@ -4,6 +4,7 @@ pub mod alerting;
 mod control;
 mod daemon;
 mod gauges;
+mod heartbeats;
 mod history;
 mod housekeeping;
 mod jobs;

@@ -2,7 +2,7 @@ use super::problem::Place;
 use super::recover::{RecoverySettings, read_recovery_settings};
 use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
 use super::section::Section;
-use crate::model::{Name, Secret, did_you_mean, name_problem};
+use crate::model::{Labels, Name, Secret, Severity, did_you_mean, name_problem};
 use chrono_tz::Tz;
 use sqlx::postgres::PgConnectOptions;
 use std::net::SocketAddr;
@@ -109,6 +109,25 @@ pub struct ApiSettings {
     pub public_status: bool,
     /// The keys, unchecked.
     pub keys: Vec<RawKey>,
+    /// What opens the addresses of heartbeats by slug, beside the keys that may push.
+    pub ping_key: Option<Secret>,
+    /// What a ping with `?create=1` makes; nothing if absent.
+    pub created: Option<CreatedHeartbeats>,
+}
+
+/// What a ping with `?create=1` to a slug that does not exist makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedHeartbeats {
+    /// How long after a ping the next one is due.
+    pub period: Duration,
+    /// How late it may be.
+    pub grace: Duration,
+    /// The severity of its incidents.
+    pub severity: Severity,
+    /// The labels.
+    pub labels: Labels,
+    /// How many there may be.
+    pub at_most: usize,
 }
 
 /// One `[[api.key]]`.
@@ -210,6 +229,8 @@ pub fn read_settings<'i>(
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
             public_status: true,
             keys: Vec::new(),
+            ping_key: None,
+            created: None,
         },
         recovery: RecoverySettings::default(),
         channels: Vec::new(),
@@ -332,6 +353,11 @@ fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
     }
     table.not_yet("socket", "the API listens on `listen` only");
     api.public_status = table.or("public_status", true);
+    api.ping_key = table.built("ping_key", read_ping_key);
+    if let Some(mut created) = table.table("create_heartbeats") {
+        api.created = Some(read_created(&mut created));
+        table.finish_child(created);
+    }
     for mut key in table.tables("key") {
         let table_place = key.place().clone();
         let place = key.place_of(if key.has("key_hash") { "key_hash" } else { "key" });
@@ -357,6 +383,38 @@ fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
             api.keys.push(RawKey { name, key: material, scopes, place });
         }
         table.finish_child(key);
+    }
+}
+
+/// The shortest key that opens the addresses by slug.
+const SHORTEST_PING_KEY: usize = 16;
+
+fn read_ping_key(key: Secret) -> Result<Secret, String> {
+    let text = key.expose();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if text.chars().all(fits) && text.len() >= SHORTEST_PING_KEY {
+        return Ok(key);
+    }
+    Err(format!(
+        "is no key for a URL: it has at least {SHORTEST_PING_KEY} letters, digits, `-` and `_`"
+    ))
+}
+
+fn read_created(table: &mut Section<'_>) -> CreatedHeartbeats {
+    let default = CreatedHeartbeats {
+        period: Duration::from_secs(86_400),
+        grace: Duration::from_secs(3600),
+        severity: Severity::Critical,
+        labels: Labels::new(),
+        at_most: 100,
+    };
+    let span = |text: String| super::checks::positive(&text);
+    CreatedHeartbeats {
+        period: table.built("period", span).unwrap_or(default.period),
+        grace: table.built("grace", span).unwrap_or(default.grace),
+        severity: table.or("severity", default.severity),
+        labels: table.or("labels", default.labels),
+        at_most: table.or("at_most", default.at_most),
     }
 }
 

@@ -10,8 +10,8 @@ mod section;
 
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
 pub use daemon::{
-    ApiSettings, History, Keep, KeyMaterial, Rate, RawChannel, RawKey, Settings, StoreAddress,
-    read_settings,
+    ApiSettings, CreatedHeartbeats, History, Keep, KeyMaterial, Rate, RawChannel, RawKey, Settings,
+    StoreAddress, parse_zone, read_settings,
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};

@@ -3,6 +3,7 @@
 mod board;
 mod doc;
 mod fact;
+mod heartbeat;
 mod incident;
 mod message;
 mod nearest;
@@ -17,6 +18,9 @@ mod time;
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
+pub use heartbeat::{
+    HeartbeatState, PING_BODY_LIMIT, Phase, Ping, PingAddress, PingAnswer, Signal, uuid,
+};
 pub use incident::{
     Acknowledgement, CheckState, Incident, IncidentView, NEXT_RUN_SAYS, Paused, RecoveryState,
     TimelineEntry, WELL_AGAIN,

@@ -13,6 +13,7 @@ mod listen;
 mod metrics;
 mod notices;
 mod page;
+mod ping;
 mod problem;
 mod query;
 mod router;
@@ -28,7 +29,8 @@ pub use listen::serve;
 
 use crate::clock::Clock;
 use crate::model::{
-    Board, Incident, Moment, Name, Notice, NoticeState, RunResult, Silence, Status, Timestamp,
+    Board, Incident, Moment, Name, Notice, NoticeState, Ping, PingAnswer, RunResult, Silence,
+    Status, Timestamp,
 };
 use crate::record::Store;
 use crate::record::query::Reach;
@@ -125,6 +127,12 @@ pub trait Control: Send + Sync {
 
     /// Tries a notice at once that waits for its next try, or once more one that was refused.
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
+
+    /// Takes a ping in, and gives its answer once it is durable; while the store is away, once it
+    /// is in memory.
+    async fn ping(&self, _ping: Ping) -> PingAnswer {
+        PingAnswer::NotFound
+    }
 
     /// What the daemon knows about itself. Asked on each scrape and page, so it must be cheap.
     fn daemon(&self) -> DaemonStatus;

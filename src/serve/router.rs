@@ -3,7 +3,7 @@ use super::key::Scope;
 use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND};
-use super::{act, checks, history, incidents, metrics, notices, page, silences, status};
+use super::{act, checks, history, incidents, metrics, notices, page, ping, silences, status};
 use crate::model::{CheckView, Incident};
 use axum::Router;
 use axum::body::Body;
@@ -116,6 +116,7 @@ pub(super) fn router(api: Api) -> Result<Router, minijinja::Error> {
         .merge(guarded(run, Need::Scope(Scope::Operate), RUN_BOUND))
         .merge(guarded(operate, Need::Scope(Scope::Operate), ANSWER_BOUND))
         .merge(guarded(links, Need::Link, ANSWER_BOUND))
+        .merge(ping::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), meet))

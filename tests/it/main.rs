@@ -23,6 +23,7 @@ mod crash;
 mod email;
 mod grpc;
 mod hanging_channel;
+mod heartbeat;
 mod history;
 mod http_depth;
 mod imitations;

@@ -13,6 +13,7 @@
 //! suppressed) is the mailbox's business; here it is decided *which* incidents are suppressed.
 
 mod dependency;
+pub mod heartbeat;
 mod notices;
 mod operate;
 mod recovery;
@@ -23,6 +24,7 @@ mod upkeep;
 
 pub use operate::Refused;
 
+use crate::check::kinds::heartbeat::state::Terms;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
     CheckState, HeldBecause, Incident, Judgement, Labels, Moment, Name, Notice, RunResult,
@@ -51,6 +53,8 @@ pub struct CheckSpec {
     pub parents: Vec<Name>,
     /// What is tried to get it going again.
     pub recovery: Option<RecoveryPolicy>,
+    /// When it is to be pinged; none if it runs by itself.
+    pub heartbeat: Option<Arc<Terms>>,
 }
 
 /// All that the configuration says about alerts.
@@ -487,6 +491,7 @@ fn own_spec(name: &Name) -> CheckSpec {
         timeout: Duration::ZERO,
         parents: Vec::new(),
         recovery: None,
+        heartbeat: None,
     }
 }
 
