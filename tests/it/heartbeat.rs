@@ -1,6 +1,8 @@
 //! Jobs that ping the daemon, by the clients that people use for it.
 
-use crate::harness::{Daemon, Finished, Folder, KEY, PATIENCE, Setup, Webhook, eventually, python};
+use crate::harness::{
+    Daemon, Finished, Folder, KEY, PATIENCE, Setup, SmallDisk, Target, Webhook, eventually, python,
+};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
@@ -330,6 +332,57 @@ async fn a_ping_may_make_its_check_where_that_is_allowed() {
     assert_eq!((&check["status"], &check["labels"]["made"]), (&"down".into(), &"by-ping".into()));
     assert_eq!(ask(&daemon, "import").await, "OK 200");
     daemon.wait_for_incident("import", "resolved", &[]).await;
+}
+
+#[tokio::test]
+async fn a_job_that_falls_silent_because_its_parent_is_down_is_not_told() {
+    let (webhook, parent) = (Webhook::start(), Target::start());
+    let child = job("period = \"1s\"\ngrace = \"1s\"");
+    let child = child.replace("flapping", "depends_on = [\"server\"]\nflapping");
+    let server = format!(
+        "[[check]]\nname = \"server\"\nevery = \"1d\"\nconfirm_after = 1\nrecover_after = 1\n\
+         [check.http]\nurl = \"{}\"\n",
+        parent.url()
+    );
+    let daemon = Setup::new()
+        .tables(&webhook.channel("ops", UNLIMITED))
+        .checks("job.toml", &format!("{server}\n{child}"))
+        .start()
+        .await;
+    let (status, answer) = daemon.post("/api/v1/checks/server/run").await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(ping(&daemon, "").await, "OK 200");
+    // It fails unnoticed: the silence of the child is what has it asked.
+    parent.answer(500);
+    webhook.inbox.wait_for(0, &["DOWN server"]).await;
+    let incident = daemon.wait_for_incident("job", "open", &[]).await;
+    assert_eq!(incident["suppressed_by"], "dependency", "{incident:#}");
+    parent.answer(200);
+    let (status, answer) = daemon.post("/api/v1/checks/server/run").await;
+    assert_eq!(status, 200, "{answer}");
+    // The parent is well again, and the job is silent still.
+    webhook.inbox.wait_for(0, &["DOWN job"]).await;
+}
+
+#[tokio::test]
+async fn small_disk_full_under_the_store_keeps_no_ping_waiting() {
+    let (disk, webhook) = (SmallDisk::mount(4), Webhook::start());
+    let store = disk.path().join("watchbell.db").display().to_string();
+    let daemon = Setup::new()
+        .history(&format!("store = \"sqlite:{store}\""))
+        .tables(&webhook.channel("ops", UNLIMITED))
+        .checks("job.toml", &job("period = \"1d\""))
+        .start()
+        .await;
+    assert_eq!(ping(&daemon, "").await, "OK 200");
+    disk.fill();
+    for ending in ["/start", "/9", "/log"] {
+        assert_eq!(ping(&daemon, ending).await, "OK 200");
+    }
+    webhook.inbox.wait_for(0, &["DOWN job"]).await;
+    disk.free();
+    let results = wait_for_results(&daemon, "job", 4).await;
+    assert_eq!(events(&results), ["success up", "start up", "fail down", "log down"]);
 }
 
 #[tokio::test]

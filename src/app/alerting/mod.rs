@@ -225,7 +225,9 @@ impl Alerting {
             (None, Some(last_run)) => run.started.since(last_run),
             (None, None) => Duration::ZERO,
         };
-        let began = now.mono.saturating_sub(run.latency);
+        // A ping tells how long a job took, which says nothing of when its parents were asked.
+        let took = if subject.spec.heartbeat.is_some() { Duration::ZERO } else { run.latency };
+        let began = now.mono.saturating_sub(took);
         subject.seen = Some(Seen { arrived: now.mono, began });
         let event = Judged { verdict: &run.verdict, at: run.started, elapsed };
         let (policy, ids) = (&subject.spec.policy, &mut self.ids);

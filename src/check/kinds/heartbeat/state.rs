@@ -254,16 +254,18 @@ impl Terms {
         now: Timestamp,
     ) -> Observation {
         let mut facts = self.facts(state, event, now);
+        let mut latency = state.duration.unwrap_or_default();
         if event == MISSED {
             // What the latest run said is no excuse for one that never came.
             facts = facts.filtered(|name| !OF_RUN.contains(&name));
+            latency = Duration::ZERO;
         }
         let observation = match (state.phase, &state.failure) {
             (Phase::New, _) => Observation::undecided(facts, "pinged", "it was not pinged yet"),
             (_, Some(why)) => Observation::failed(facts, why.as_str()),
             (_, None) => Observation::found(facts),
         };
-        Observation { latency: state.duration.unwrap_or_default(), ..observation }
+        Observation { latency, ..observation }
     }
 
     /// What is known at `now`, since `event` happened.
