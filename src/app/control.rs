@@ -2,13 +2,15 @@
 
 use super::alerting::{Alerting, Refused};
 use super::gauges::Gauges;
+use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
 use super::monitor::Event;
+use crate::check::kinds::heartbeat;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::model::{
-    Acknowledgement, Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, RunResult,
-    Silence, Timestamp,
+    Acknowledgement, Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, Ping,
+    PingAnswer, RunResult, Silence, Timestamp,
 };
 use crate::record::Store;
 use crate::record::writer::{StoreHealth, Writer};
@@ -34,6 +36,8 @@ pub struct AppControl {
     pub scheduler: Scheduler,
     /// What the scheduler runs.
     pub jobs: Arc<Jobs>,
+    /// Who is pinged.
+    pub heartbeats: Arc<Heartbeats>,
     /// Where the core is asked for something.
     pub events: mpsc::WeakSender<Event>,
     /// What readers see.
@@ -96,6 +100,11 @@ impl Control for AppControl {
     async fn run_now(&self, check: &str) -> Result<RunResult, RunNowError> {
         if self.board.get(check).is_some_and(|check| check.state.paused.is_some()) {
             return Err(RunNowError::Busy("the check is paused; resume it first".to_owned()));
+        }
+        if self.board.get(check).is_some_and(|check| check.kind == heartbeat::KIND.name) {
+            let why = "the check is a heartbeat, which cannot be run: it is judged when it is \
+                       pinged, and when a ping is overdue";
+            return Err(RunNowError::Busy(why.to_owned()));
         }
         match self.scheduler.run_now(check).await {
             Ok(finished) => Ok(RunResult::new(finished.name, finished.judgement)),
@@ -183,6 +192,10 @@ impl Control for AppControl {
             }
         }
         Ok(())
+    }
+
+    async fn ping(&self, ping: Ping) -> PingAnswer {
+        self.heartbeats.ping(ping, self.events.upgrade(), &self.jobs).await
     }
 
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError> {

@@ -4,6 +4,7 @@ use super::alerting::{self, Alerting};
 use super::control::AppControl;
 use super::doors::{self, DoorError, SocketFile};
 use super::gauges::Gauges;
+use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
 use super::monitor::{self, Event, Monitor, Parts};
 use super::plan::{self, LoadOptions, Plan};
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Keep, Problem, StoreAddress};
 use crate::deliver::Net;
 use crate::deliver::outbox::Outbox;
-use crate::model::{Board, Name, Timestamp};
+use crate::model::{Board, CheckState, Name, Timestamp};
 use crate::record::writer::{self, Writer};
 use crate::record::{self, Store, StoreError};
 use crate::recover::{Recoverer, Tools};
@@ -78,6 +79,7 @@ pub struct Running {
     outbox: Arc<Outbox>,
     scheduler: Scheduler,
     jobs: Arc<Jobs>,
+    heartbeats: Arc<Heartbeats>,
     recoverer: Arc<Recoverer>,
     events: mpsc::Sender<Event>,
     monitor_task: JoinHandle<()>,
@@ -153,6 +155,8 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (writer, writer_task, outbox) = mail::start(&store, &clock, net, &events, health);
     let rules = mail::rules(&plan);
     let channels = rules.channels.len();
+    let made_by_pings: Vec<_> =
+        saved.states.iter().filter(|(_, state)| is_made(state)).cloned().collect();
     let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
     let operators = mail::operators(&plan);
     let past = (&saved.notices, &core.suppressed());
@@ -174,7 +178,10 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         gauges: Arc::clone(&gauges),
         feed: Arc::clone(&feed),
     };
-    let tasks = make_tasks(std::mem::take(&mut plan.checks), &HashMap::new(), &shared);
+    let mut tasks = make_tasks(std::mem::take(&mut plan.checks), &HashMap::new(), &shared);
+    let heartbeats = Arc::new(Heartbeats::new(Arc::clone(&shared)));
+    heartbeats.keep_created(&mut tasks, &plan.api.pings, &made_by_pings);
+    heartbeats.set(&tasks, plan.api.pings.clone());
     refill(tasks.values(), &*store, started.wall).await;
     let mut monitor = Monitor::new(parts, core);
     monitor.take(tasks.values().cloned().collect(), rules);
@@ -193,6 +200,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         started,
         scheduler: scheduler.clone(),
         jobs: Arc::clone(&jobs),
+        heartbeats: Arc::clone(&heartbeats),
         events: events.downgrade(),
         board: Arc::clone(&board),
         store: Arc::clone(&store),
@@ -245,6 +253,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         outbox,
         scheduler,
         jobs,
+        heartbeats,
         recoverer,
         events,
         monitor_task,
@@ -318,7 +327,10 @@ impl Running {
                 Vec::new()
             }
         };
-        let tasks = make_tasks(plan.checks.split_off(0), &self.tasks, &self.shared);
+        let mut tasks = make_tasks(plan.checks.split_off(0), &self.tasks, &self.shared);
+        // No ping makes a check from here on until the new plan is in force.
+        let held = self.heartbeats.hold().await;
+        self.heartbeats.keep_created(&mut tasks, &plan.api.pings, &[]);
         let fresh = tasks.iter().filter(|(name, task)| {
             self.tasks.get(*name).is_none_or(|known| !Arc::ptr_eq(known, task))
         });
@@ -338,6 +350,8 @@ impl Running {
             let _ = answer.await;
         }
         self.jobs.replace(tasks.clone()).await;
+        self.heartbeats.set(&tasks, plan.api.pings.clone());
+        drop(held);
         self.recoverer.set_max_at_once(max_at_once);
         self.tasks = tasks;
         self.bots.set(operators, plan.time_zone).await;
@@ -376,6 +390,11 @@ impl Running {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Whether a ping made the check.
+fn is_made(state: &CheckState) -> bool {
+    state.heartbeat.as_ref().is_some_and(|beat| beat.created)
 }
 
 fn warn(warnings: &[Problem]) {

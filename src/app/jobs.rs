@@ -34,10 +34,20 @@ impl Jobs {
         self.put_in_force(&known).await;
     }
 
+    /// Runs one more.
+    pub async fn add(&self, task: Arc<CheckTask>) {
+        let mut known = self.tasks.lock().await;
+        known.insert(task.planned.name.clone(), task);
+        self.put_in_force(&known).await;
+    }
+
     async fn put_in_force(&self, tasks: &HashMap<Name, Arc<CheckTask>>) {
         let paused =
             |name: &Name| self.board.get(name).is_some_and(|check| check.state.paused.is_some());
-        let jobs = tasks.values().filter(|task| !paused(&task.planned.name)).map(|task| Job {
+        // A paused heartbeat is looked at, since a ping may let it go on.
+        let runs =
+            |task: &CheckTask| task.planned.heartbeat.is_some() || !paused(&task.planned.name);
+        let jobs = tasks.values().filter(|task| runs(task)).map(|task| Job {
             name: task.planned.name.clone(),
             cadence: task.planned.cadence.clone(),
             timeout: task.planned.timeout,

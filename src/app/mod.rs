@@ -5,6 +5,7 @@ mod control;
 mod daemon;
 mod doors;
 mod gauges;
+mod heartbeats;
 mod history;
 mod housekeeping;
 mod jobs;

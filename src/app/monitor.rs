@@ -1,13 +1,20 @@
 //! The one task that owns the state of all alerts: it gives events to the core, and carries out
 //! what the core wants done.
 
+mod heartbeat;
+
+pub use heartbeat::Kept;
+
+use super::alerting::heartbeat::LOOK_EVERY;
 use super::alerting::{Alerting, CheckSpec, Effect, Rules};
 use super::gauges::Gauges;
 use super::plan::PlannedCheck;
 use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
-use crate::model::{Board, CheckView, Facts, Labels, Moment, Name, Notice, RunResult, Timestamp};
+use crate::model::{
+    Board, CheckView, Facts, Labels, Moment, Name, Notice, Ping, RunResult, Timestamp,
+};
 use crate::record::Batch;
 use crate::record::writer::{Committed, StoreHealth, Writer};
 use crate::recover::{Order, Outcome, Recoverer, Started};
@@ -92,6 +99,24 @@ pub enum Event {
         /// Answered when it is carried out.
         done: oneshot::Sender<()>,
     },
+    /// A check was pinged.
+    Ping {
+        /// Which.
+        check: Name,
+        /// By what.
+        ping: Box<Ping>,
+        /// Whether this very ping made it.
+        created: bool,
+        /// Answered when it is taken in; what comes is done when it is durable.
+        done: oneshot::Sender<Kept>,
+    },
+    /// A ping made a check.
+    Add {
+        /// The check.
+        task: Arc<CheckTask>,
+        /// Answered when it is there.
+        done: oneshot::Sender<()>,
+    },
     /// There is a new plan.
     Reload {
         /// The checks.
@@ -113,6 +138,8 @@ impl fmt::Debug for Event {
             Self::FallBack { .. } => "FallBack",
             Self::Recovered { .. } => "Recovered",
             Self::Ask { .. } => "Ask",
+            Self::Ping { .. } => "Ping",
+            Self::Add { .. } => "Add",
             Self::Reload { .. } => "Reload",
             Self::Stop => "Stop",
         })
@@ -128,6 +155,8 @@ pub struct Monitor {
     committed: Shared<BoxFuture<'static, ()>>,
     /// Attempts that may still be given up.
     attempts: HashMap<Name, Started>,
+    /// Wall less monotonic time in milliseconds, at the latest tick.
+    clock_offset: Option<i64>,
 }
 
 /// What the board shows of a check beside its state.
@@ -136,13 +165,29 @@ struct Watched {
     labels: Arc<Labels>,
     facts: Facts,
     next_run: Option<Timestamp>,
+    /// When a heartbeat is overdue, by both clocks.
+    deadline: Option<(Timestamp, Duration)>,
+}
+
+impl Watched {
+    fn new(task: Arc<CheckTask>, next_run: Option<Timestamp>) -> Self {
+        let labels = Arc::new(task.planned.policy.labels.clone());
+        Self { task, labels, facts: Facts::default(), next_run, deadline: None }
+    }
 }
 
 impl Monitor {
     /// A monitor with a core that knows the past, but no check yet.
     pub fn new(parts: Parts, core: Alerting) -> Self {
         let committed = futures_util::future::ready(()).boxed().shared();
-        Self { parts, core, checks: HashMap::new(), committed, attempts: HashMap::new() }
+        Self {
+            parts,
+            core,
+            checks: HashMap::new(),
+            committed,
+            attempts: HashMap::new(),
+            clock_offset: None,
+        }
     }
 
     /// Takes a plan.
@@ -154,12 +199,11 @@ impl Monitor {
             let name = task.planned.name.clone();
             let watched = match old.remove(&name) {
                 Some(watched) if Arc::ptr_eq(&watched.task, &task) => watched,
-                _ => Watched {
-                    labels: Arc::new(task.planned.policy.labels.clone()),
-                    facts: Facts::default(),
-                    next_run: task.planned.cadence.first(&name, now).shown(now),
-                    task,
-                },
+                _ => {
+                    let runs = task.planned.heartbeat.is_none();
+                    let first = runs.then(|| task.planned.cadence.first(&name, now));
+                    Watched::new(task, first.and_then(|first| first.shown(now)))
+                }
             };
             self.checks.insert(name, watched);
         }
@@ -188,6 +232,7 @@ impl Monitor {
                 _ = ticks.tick() => {
                     let now = self.parts.clock.now();
                     self.core.tick(now);
+                    self.follow_wall(now);
                 }
                 else => break,
             }
@@ -221,6 +266,14 @@ impl Monitor {
                 self.carry_out();
                 let _ = done.send(());
             }
+            Event::Ping { check, ping, created, done } => {
+                self.ping(&check, &ping, created, done);
+            }
+            Event::Add { task, done } => {
+                self.add(task);
+                // Whoever asked may have gone away.
+                let _ = done.send(());
+            }
             Event::Reload { tasks, rules, done } => {
                 self.take(tasks, rules);
                 // Whoever asked may have given up waiting.
@@ -234,6 +287,9 @@ impl Monitor {
         let now = self.parts.clock.now();
         let Finished { name, judgement, missed, next_run, .. } = finished;
         let Some(watched) = self.checks.get_mut(&name) else { return };
+        if watched.task.planned.heartbeat.is_some() {
+            return self.look(&name);
+        }
         watched.facts = judgement.facts.clone();
         watched.facts.set("latency_ms", judgement.latency.as_secs_f64() * 1000.0);
         watched.next_run = next_run;
@@ -332,6 +388,9 @@ impl Monitor {
     /// For how long a result says how its check is: until the next run is due, and a little late.
     fn stands_for(&self, result: &RunResult) -> Duration {
         let Some(watched) = self.checks.get(&result.check) else { return Duration::ZERO };
+        if watched.task.planned.heartbeat.is_some() {
+            return LOOK_EVERY + LATEST;
+        }
         let gap = watched.next_run.map_or(Duration::ZERO, |next| next.since(result.at));
         gap + gap.min(LATEST) + watched.task.planned.timeout
     }
@@ -346,6 +405,7 @@ fn spec(planned: &PlannedCheck) -> CheckSpec {
         retry_every: planned.retry_every,
         timeout: planned.timeout,
         parents: planned.depends_on.clone(),
+        heartbeat: planned.heartbeat.as_ref().map(|heartbeat| Arc::clone(&heartbeat.terms)),
         recovery: planned.recover.as_ref().map(|recovery| recovery.policy.clone()),
     }
 }

@@ -1,8 +1,10 @@
 //! From configuration files to a plan that can run, or to all problems at once.
 
+mod heartbeats;
 mod routes;
 
 pub use super::plan_recover::PlannedRecovery;
+pub use heartbeats::{PlannedHeartbeat, PlannedPings, create};
 
 use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
@@ -79,6 +81,8 @@ pub struct PlannedApi {
     pub public_status: bool,
     /// Who may do what.
     pub keys: Keys,
+    /// Who may ping by slug, and what a ping may make.
+    pub pings: PlannedPings,
 }
 
 impl Plan {
@@ -118,6 +122,8 @@ pub struct PlannedCheck {
     pub depends_on: Vec<Name>,
     /// How it is got going again; `None` if it only alerts.
     pub recover: Option<Arc<PlannedRecovery>>,
+    /// When it is to be pinged, and how; none if it runs by itself.
+    pub heartbeat: Option<PlannedHeartbeat>,
     /// The same for equal tables: an equal check is kept as it is over a reload.
     pub fingerprint: [u8; 32],
 }
@@ -231,6 +237,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let maintenance = routes::build_maintenance(maintenance, zone, now, problems);
     let surroundings = Surroundings { time_zone: zone, recovery: settings.recovery };
     let checks = read_checks(&folder, &interpolator, surroundings, problems);
+    heartbeats::check_addresses(&checks, &api.pings, problems);
     Some(Plan {
         name: settings.name,
         time_zone: zone,
@@ -250,6 +257,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 
 /// On a `dry` machine the files of the certificate need not be there.
 fn build_api(raw: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi {
+    let pings = PlannedPings::of(&raw);
     let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
     if let Some(TlsFiles { cert_file, key_file, place }) = raw.tls.as_ref().filter(|_| !dry) {
         if let Err(error) = Certificate::read(cert_file, key_file) {
@@ -264,6 +272,7 @@ fn build_api(raw: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi
         allow_origins: raw.allow_origins,
         public_status: raw.public_status,
         keys: Keys::new(keys),
+        pings,
     }
 }
 
@@ -531,6 +540,23 @@ fn build_check(
     let check = (kind.parse)(&mut table);
     table.finish(problems);
     let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    if kind.name == check_kinds::heartbeat::KIND.name {
+        heartbeats::refuse_keys_of_runs(
+            &raw.given,
+            (raw.confirm_after, raw.recover_after),
+            problems,
+        );
+    }
+    let pushed = check.as_deref().and_then(Check::heartbeat);
+    let pushed =
+        pushed.map(|beat| heartbeats::build_heartbeat(beat, surroundings.time_zone, problems));
+    let (heartbeat, schedule) = match pushed {
+        Some(built) => {
+            let (cadence, heartbeat) = built?;
+            (Some(heartbeat), Some((Some(cadence), Duration::MAX)))
+        }
+        None => (None, schedule),
+    };
     let (cadence, interval) = schedule?;
     let name = raw.name?;
     let policy = Policy {
@@ -545,6 +571,7 @@ fn build_check(
         labels: raw.labels,
         runbook: raw.runbook,
     };
+    let policy = if heartbeat.is_some() { heartbeats::at_once(policy) } else { policy };
     Some(PlannedCheck {
         name,
         kind,
@@ -559,6 +586,7 @@ fn build_check(
             Some(recover) => Some(recover?),
             None => None,
         },
+        heartbeat,
         fingerprint: raw.fingerprint,
     })
 }

@@ -73,11 +73,14 @@ impl CheckTask {
         Ok(())
     }
 
-    fn judge(&self, started: Timestamp, observation: Observation) -> Judgement {
+    /// Forms the opinion about `observation`. Unless it is `counted`, the windows of conditions
+    /// look at it this once, and do not keep it.
+    pub fn judge(&self, started: Timestamp, observation: Observation, counted: bool) -> Judgement {
         let now = self.shared.clock.now();
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = (!counted).then(|| windows.clone());
         let verdict = self.planned.judge.verdict(
-            &mut windows,
+            scratch.as_mut().unwrap_or(&mut windows),
             &observation,
             || self.planned.check.sense(&observation),
             now,
@@ -104,7 +107,7 @@ impl Task for CheckTask {
         let run = Run { shared: Arc::clone(&self.shared), timeout: self.planned.timeout };
         let mut observation = self.planned.check.run(&run).await;
         observation.latency = self.shared.clock.now().mono.saturating_sub(begin.mono);
-        self.judge(begin.wall, observation)
+        self.judge(begin.wall, observation, true)
     }
 
     fn timed_out(&self, started: Timestamp, after: Duration) -> Judgement {
@@ -112,7 +115,7 @@ impl Task for CheckTask {
         let mut observation =
             Observation::failed(Facts::default(), format!("no answer within {span}"));
         observation.latency = after;
-        self.judge(started, observation)
+        self.judge(started, observation, true)
     }
 
     fn crashed(&self, started: Timestamp, why: &str) -> Judgement {

@@ -34,6 +34,11 @@ pub trait Check: Send + Sync + Debug {
     fn evidence(&self, _observation: &Observation) -> Facts {
         Facts::default()
     }
+
+    /// What a check that waits to be pinged wants; such a one is not run on a schedule.
+    fn heartbeat(&self) -> Option<&kinds::heartbeat::Heartbeat> {
+        None
+    }
 }
 
 /// What a run is given.

@@ -46,7 +46,9 @@ fn choose(plan: Plan, args: &CheckArgs) -> anyhow::Result<Vec<PlannedCheck>> {
             return Err(unknown("check", name, names, "`--all` runs all of them"));
         }
     }
-    let chosen = |check: &PlannedCheck| args.all || args.names.iter().any(|n| **n == *check.name);
+    // Nobody but the running daemon hears a heartbeat, so `--all` leaves them out.
+    let all = |check: &PlannedCheck| args.all && check.heartbeat.is_none();
+    let chosen = |check: &PlannedCheck| all(check) || args.names.iter().any(|n| **n == *check.name);
     Ok(plan.checks.into_iter().filter(chosen).collect())
 }
 

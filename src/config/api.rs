@@ -1,10 +1,11 @@
 use super::problem::Place;
 use super::section::Section;
-use crate::model::{Secret, Timestamp};
+use crate::model::{Labels, Secret, Severity, Timestamp};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 use url::{Origin, Url};
 
 /// The status API.
@@ -24,6 +25,10 @@ pub struct ApiSettings {
     pub public_status: bool,
     /// The keys, unchecked.
     pub keys: Vec<RawKey>,
+    /// What opens the addresses of heartbeats by slug, beside the keys that may push.
+    pub ping_key: Option<Secret>,
+    /// What a ping with `?create=1` makes; nothing if absent.
+    pub created: Option<CreatedHeartbeats>,
 }
 
 impl Default for ApiSettings {
@@ -36,6 +41,8 @@ impl Default for ApiSettings {
             allow_origins: Origins::default(),
             public_status: true,
             keys: Vec::new(),
+            ping_key: None,
+            created: None,
         }
     }
 }
@@ -61,6 +68,21 @@ pub enum Origins {
     These(Vec<String>),
     /// Every one.
     Any,
+}
+
+/// What a ping with `?create=1` to a slug that does not exist makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedHeartbeats {
+    /// How long after a ping the next one is due.
+    pub period: Duration,
+    /// How late it may be.
+    pub grace: Duration,
+    /// The severity of its incidents.
+    pub severity: Severity,
+    /// The labels.
+    pub labels: Labels,
+    /// How many there may be.
+    pub at_most: usize,
 }
 
 /// One `[[api.key]]`.
@@ -119,6 +141,11 @@ pub(super) fn read_api(table: &mut Section<'_>, api: &mut ApiSettings) {
     }
     api.allow_origins = read_origins(table);
     api.public_status = table.or("public_status", true);
+    api.ping_key = table.built("ping_key", read_ping_key);
+    if let Some(mut created) = table.table("create_heartbeats") {
+        api.created = Some(read_created(&mut created));
+        table.finish_child(created);
+    }
     for mut key in table.tables("key") {
         api.keys.extend(read_key(&mut key));
         table.finish_child(key);
@@ -183,6 +210,38 @@ fn read_end(text: &str) -> Result<Timestamp, String> {
     let day = text.parse::<NaiveDate>().ok().and_then(|day| day.checked_add_days(Days::new(1)));
     day.map(|next| next.and_time(NaiveTime::MIN).and_utc().into())
         .ok_or_else(|| format!("`{text}` is no day such as 2031-05-01, nor a time of RFC 3339"))
+}
+
+/// The shortest key that opens the addresses by slug.
+const SHORTEST_PING_KEY: usize = 16;
+
+fn read_ping_key(key: Secret) -> Result<Secret, String> {
+    let text = key.expose();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if text.chars().all(fits) && text.len() >= SHORTEST_PING_KEY {
+        return Ok(key);
+    }
+    Err(format!(
+        "is no key for a URL: it has at least {SHORTEST_PING_KEY} letters, digits, `-` and `_`"
+    ))
+}
+
+fn read_created(table: &mut Section<'_>) -> CreatedHeartbeats {
+    let default = CreatedHeartbeats {
+        period: Duration::from_secs(86_400),
+        grace: Duration::from_secs(3600),
+        severity: Severity::Critical,
+        labels: Labels::new(),
+        at_most: 100,
+    };
+    let span = |text: String| super::checks::positive(&text);
+    CreatedHeartbeats {
+        period: table.built("period", span).unwrap_or(default.period),
+        grace: table.built("grace", span).unwrap_or(default.grace),
+        severity: table.or("severity", default.severity),
+        labels: table.or("labels", default.labels),
+        at_most: table.or("at_most", default.at_most),
+    }
 }
 
 #[cfg(test)]

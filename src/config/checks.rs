@@ -49,6 +49,8 @@ pub struct RawCheck<'i> {
     pub kind: Option<(&'static str, Section<'i>)>,
     /// Where its name stands.
     pub place: Place,
+    /// Which of the keys stand there that only a check which runs by itself can have.
+    pub given: Vec<(&'static str, Place)>,
     /// The same for tables that say the same, secrets included.
     pub fingerprint: [u8; 32],
 }
@@ -146,8 +148,18 @@ pub fn read_checks<'i>(
     checks
 }
 
-/// The kinds that are known by name and come later.
-const LATER: [&str; 1] = ["heartbeat"];
+/// The keys that only a check which runs by itself can have.
+const OF_RUNS: [&str; 9] = [
+    "every",
+    "cron",
+    "time_zone",
+    "timeout",
+    "for",
+    "retry_every",
+    "unknown_after",
+    "confirm_after",
+    "recover_after",
+];
 
 fn read_check<'i>(
     table: &mut Section<'i>,
@@ -156,6 +168,8 @@ fn read_check<'i>(
 ) -> RawCheck<'i> {
     let fingerprint = table.fingerprint();
     let place = table.place_of("name");
+    let given = OF_RUNS.into_iter().filter(|key| table.has(key));
+    let given: Vec<(&'static str, Place)> = given.map(|key| (key, table.place_of(key))).collect();
     let name = read_name(table);
     let schedule = read_schedule(table);
     let timeout =
@@ -176,7 +190,7 @@ fn read_check<'i>(
     let depends_on = table.strings("depends_on");
     let runbook = table.optional("runbook");
     let recover = table.table("recover").map(|recover| read_recovery(recover, ways));
-    let kind = read_kind(table, kinds);
+    let kind = table.kind_table(kinds);
     RawCheck {
         name,
         schedule,
@@ -196,24 +210,9 @@ fn read_check<'i>(
         recover,
         kind,
         place,
+        given,
         fingerprint,
     }
-}
-
-fn read_kind<'i>(
-    table: &mut Section<'i>,
-    kinds: &[&'static str],
-) -> Option<(&'static str, Section<'i>)> {
-    let later = LATER.into_iter().filter(|kind| !kinds.contains(kind));
-    let later: Vec<&'static str> = later.filter(|kind| table.has(kind)).collect();
-    for &kind in &later {
-        table.not_there_yet(kind, "checks of this kind are not there yet");
-    }
-    // What it is to be is known then, and so is what is wrong with it.
-    if !later.is_empty() && !kinds.iter().any(|kind| table.has(kind)) {
-        return None;
-    }
-    table.kind_table(kinds)
 }
 
 fn read_schedule(table: &mut Section<'_>) -> Option<RawSchedule> {

@@ -9,9 +9,11 @@ mod recover;
 mod routes;
 mod section;
 
-pub use api::{ApiSettings, KeyMaterial, Origins, RawKey, TlsFiles};
+pub use api::{ApiSettings, CreatedHeartbeats, KeyMaterial, Origins, RawKey, TlsFiles};
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
-pub use daemon::{History, Keep, Rate, RawChannel, Settings, StoreAddress, read_settings};
+pub use daemon::{
+    History, Keep, Rate, RawChannel, Settings, StoreAddress, parse_zone, read_settings,
+};
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};

@@ -1,4 +1,4 @@
-use super::{HeldBecause, Labels, Name, Origin, Severity, Status, Timestamp};
+use super::{HeartbeatState, HeldBecause, Labels, Name, Origin, Severity, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -47,6 +47,9 @@ pub struct CheckState {
     /// What was tried to get it going again.
     #[serde(default)]
     pub recovery: RecoveryState,
+    /// What came by pings, of a check that waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatState>,
 }
 
 /// A check whose runs a person stopped for a while.
@@ -100,6 +103,7 @@ impl CheckState {
             flapping: false,
             paused: None,
             recovery: RecoveryState::default(),
+            heartbeat: None,
         }
     }
 }

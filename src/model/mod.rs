@@ -4,6 +4,7 @@ mod alert;
 mod board;
 mod doc;
 mod fact;
+mod heartbeat;
 mod incident;
 mod message;
 mod nearest;
@@ -19,6 +20,9 @@ pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
+pub use heartbeat::{
+    HeartbeatState, PING_BODY_LIMIT, Phase, Ping, PingAddress, PingAnswer, Signal, uuid,
+};
 pub use incident::{
     Acknowledgement, CheckState, Incident, IncidentView, NEXT_RUN_SAYS, Paused, RecoveryState,
     TimelineEntry, WELL_AGAIN,

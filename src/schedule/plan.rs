@@ -28,6 +28,8 @@ pub struct Cadence(Rhythm);
 enum Rhythm {
     Every(Duration),
     Cron(Arc<Cron>),
+    /// Something else says when; a calendar may say when that is expected.
+    Pushed(Option<Arc<Cron>>),
 }
 
 /// When a run is due.
@@ -90,12 +92,35 @@ impl Cadence {
         Ok(Self(Rhythm::Cron(Arc::new(Cron::parse(line, tz)?))))
     }
 
+    /// Once at the start, and then only when it is asked for: something else sets the pace.
+    pub fn pushed() -> Self {
+        Self(Rhythm::Pushed(None))
+    }
+
+    /// The same, where the times of a cron line are those at which that is expected; see
+    /// [`Cadence::slot_after`].
+    ///
+    /// # Errors
+    /// A line that is not understood, as with [`Cadence::cron`].
+    pub fn pushed_by(line: &str, tz: Tz) -> Result<Self, String> {
+        Ok(Self(Rhythm::Pushed(Some(Arc::new(Cron::parse(line, tz)?)))))
+    }
+
+    /// The first time of the cron line that is later than `after`, if there is a line.
+    pub fn slot_after(&self, after: Timestamp) -> Option<Timestamp> {
+        match &self.0 {
+            Rhythm::Every(_) | Rhythm::Pushed(None) => None,
+            Rhythm::Cron(cron) | Rhythm::Pushed(Some(cron)) => Some(cron.next_after(after)?.0),
+        }
+    }
+
     /// The first run of a check that starts to be watched at `start`; with an interval it comes
     /// within the interval, and within a minute.
     pub fn first(&self, name: &str, start: Moment) -> Due {
         match &self.0 {
             Rhythm::Every(interval) => Due::At(Grid::of(name, start, *interval).first),
             Rhythm::Cron(cron) => wall(cron, start.wall),
+            Rhythm::Pushed(_) => Due::At(start.mono),
         }
     }
 
@@ -108,6 +133,7 @@ impl Cadence {
         match &self.0 {
             Rhythm::Every(interval) => Due::At(Grid::of(name, start, *interval).next(after.mono)),
             Rhythm::Cron(cron) => wall(cron, after.wall),
+            Rhythm::Pushed(_) => Due::Never,
         }
     }
 
@@ -122,6 +148,7 @@ impl Cadence {
                     None => 0,
                 }
             }
+            Rhythm::Pushed(_) => 0,
             Rhythm::Cron(cron) => {
                 let mut count = 0;
                 let mut after = after.wall;
@@ -145,6 +172,8 @@ impl fmt::Display for Cadence {
                 write!(f, "every {}", humantime::format_duration(*interval))
             }
             Rhythm::Cron(cron) => write!(f, "{cron}"),
+            Rhythm::Pushed(None) => f.write_str("when it is pinged"),
+            Rhythm::Pushed(Some(cron)) => write!(f, "when it is pinged, by {cron}"),
         }
     }
 }
@@ -241,6 +270,27 @@ mod tests {
             Cadence::every(LONGEST + SHORTEST).unwrap_err(),
             @"is too long: the longest interval is 30d"
         );
+    }
+
+    #[test]
+    fn a_pushed_check_is_due_once_at_its_start_and_then_never() {
+        let (start, later) = (moment(MINUTE), moment(MINUTE * 9));
+        for cadence in [Cadence::pushed(), Cadence::pushed_by("0 3 * * *", Tz::UTC).unwrap()] {
+            assert_eq!(cadence.first("a", start), Due::At(MINUTE));
+            assert_eq!(cadence.next("a", start, start), Due::Never);
+            assert_eq!(cadence.count("a", start, start, later), 0);
+        }
+    }
+
+    #[test]
+    fn a_slot_is_strictly_later_and_what_comes_a_second_early_does_not_fill_it() {
+        let cadence = Cadence::pushed_by("0 3 * * *", Tz::UTC).unwrap();
+        let three = Timestamp::from_millis(1_800_154_800_000);
+        let second = Duration::from_secs(1);
+        assert_eq!(cadence.slot_after(three.before(second)), Some(three));
+        assert_eq!(cadence.slot_after(three), Some(three.after(86_400 * second)));
+        assert_eq!(cadence.slot_after(three.after(second / 2)), Some(three.after(86_400 * second)));
+        assert_eq!(Cadence::pushed().slot_after(three), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod listen;
 mod metrics;
 mod notices;
 mod page;
+mod ping;
 mod problem;
 mod query;
 mod room;
@@ -40,8 +41,8 @@ use problem::Problem;
 use crate::clock::Clock;
 use crate::config::Origins;
 use crate::model::{
-    Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, RunResult, Silence, Status,
-    Timestamp,
+    Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, Ping, PingAnswer,
+    RunResult, Silence, Status, Timestamp,
 };
 use crate::record::Store;
 use crate::record::query::Reach;
@@ -159,6 +160,12 @@ pub trait Control: Send + Sync {
 
     /// Tries a notice at once that waits for its next try, or once more one that was refused.
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
+
+    /// Takes a ping in, and gives its answer once it is durable; while the store is away, once it
+    /// is in memory.
+    async fn ping(&self, _ping: Ping) -> PingAnswer {
+        PingAnswer::NotFound
+    }
 
     /// What the daemon knows about itself. Asked on each scrape and page, so it must be cheap.
     fn daemon(&self) -> DaemonStatus;

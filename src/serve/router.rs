@@ -5,7 +5,7 @@ use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
-    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, page,
+    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, page, ping,
     silences, status, tagged,
 };
 use crate::config::Origins;
@@ -150,6 +150,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .merge(guarded(alertmanager::pushing(), Need::Scope(Scope::Push), ANSWER_BOUND))
         .merge(guarded(alertmanager::operating(), Need::Scope(Scope::Operate), ANSWER_BOUND))
         .merge(guarded(links, Need::Link, ANSWER_BOUND))
+        .merge(ping::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), meet))

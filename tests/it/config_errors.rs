@@ -41,12 +41,34 @@ async fn each_mistake_has_its_place_and_its_hint() {
     check("", &GOOD.replace("check.http", "check.htpp"), unknown_kind).await;
     check("", &GOOD.replace("shop", "no good name"), &["a.toml:2:8", "a name holds"]).await;
     check("", "[[check]\n", &["a.toml:1:"]).await;
-    let later = &["a.toml:3:", "check.heartbeat: checks of this kind are not there yet"];
-    check("", "[[check]]\nname = \"a\"\n[check.heartbeat]\nslug = \"x\"\n", later).await;
     let unset = GOOD.replace("http://127.0.0.1:1/", "${WATCHBELL_TEST_UNSET}");
     check("", &unset, &["a.toml:4:7", "WATCHBELL_TEST_UNSET", "not set"]).await;
     let no_file = GOOD.replace("http://127.0.0.1:1/", "${file:no-such-file}");
     check("", &no_file, &["a.toml:4:7", "no-such-file"]).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_heartbeat_is_told_with_what_to_do() {
+    let beat = |keys: &str, table: &str| {
+        format!("[[check]]\nname = \"a\"\n{keys}\n[check.heartbeat]\n{table}\n")
+    };
+    let whole = "slug = \"a\"\nperiod = \"1d\"";
+    let every = &["a.toml:3:9", "check.every: a heartbeat is not run", "`period`"];
+    check("", &beat("every = \"30s\"", whole), every).await;
+    let cron = &["a.toml:3:8", "check.cron: a heartbeat is not run", "into [check.heartbeat]"];
+    check("", &beat("cron = \"0 3 * * *\"", whole), cron).await;
+    check("", &beat("confirm_after = 3", whole), &["a.toml:3:17", "is 1 for a heartbeat"]).await;
+    check("", &beat("for = \"5m\"", whole), &["a.toml:3:7", "`grace` says"]).await;
+    check("", &beat("", "period = \"1d\""), &["a.toml:4:1", "add `uuid`"]).await;
+    check("", &beat("", "slug = \"a\""), &["a.toml:4:1", "add `period`"]).await;
+    check("", &beat("", "slug = \"A\"\nperiod = \"1d\""), &["a.toml:5:8", "lower-case"]).await;
+    let cron = beat("", "slug = \"a\"\ncron = \"99 * * * *\"");
+    check("", &cron, &["a.toml:6:8", "check.heartbeat.cron", "`99` is not understood"]).await;
+    let twice = format!("{}{}", beat("", whole), beat("", whole).replace("\"a\"\n\n", "\"b\"\n\n"));
+    check("", &twice, &["a.toml:11:8", "another check has this address", "a.toml:5:8"]).await;
+    let done = Setup::new().checks("a.toml", &beat("confirm_after = 1", whole));
+    let done = done.command(&["validate"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
 }
 
 #[tokio::test]
@@ -167,10 +189,10 @@ async fn one_mistake_is_not_reported_as_several() {
         let said = done.command(&["validate"]).await.all();
         assert!(said.contains(word) && said.contains("1 error"), "{said}");
     };
-    // A parent whose kind is misspelt is there all the same.
+    // A parent with something wrong in its table is there all the same.
     let parent = "[[check]]\nname = \"core-db\"\n[check.heartbeat]\nslug = \"db\"\n";
     let child = with("depends_on = [\"core-db\"]");
-    only("", &format!("{child}{parent}"), "not there yet").await;
+    only("", &format!("{child}{parent}"), "does not say when pings are due").await;
     // What is not set cannot have the wrong form as well.
     let telegram = "[[channel]]\nname = \"t\"\n[channel.telegram]\nchat_id = 1\n\
                     token = \"${WATCHBELL_TEST_UNSET}\"\n";

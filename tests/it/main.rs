@@ -25,6 +25,7 @@ mod doors;
 mod email;
 mod grpc;
 mod hanging_channel;
+mod heartbeat;
 mod history;
 mod http_depth;
 mod imitations;

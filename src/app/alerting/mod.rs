@@ -13,6 +13,7 @@
 //! suppressed) is the mailbox's business; here it is decided *which* incidents are suppressed.
 
 mod dependency;
+pub mod heartbeat;
 mod intake;
 mod notices;
 mod operate;
@@ -25,6 +26,7 @@ mod upkeep;
 pub use intake::Crowded;
 pub use operate::Refused;
 
+use crate::check::kinds::heartbeat::state::Terms;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
     CheckState, HeldBecause, Incident, Judgement, Labels, Moment, Name, Notice, RunResult,
@@ -53,6 +55,8 @@ pub struct CheckSpec {
     pub parents: Vec<Name>,
     /// What is tried to get it going again.
     pub recovery: Option<RecoveryPolicy>,
+    /// When it is to be pinged; none if it runs by itself.
+    pub heartbeat: Option<Arc<Terms>>,
 }
 
 /// All that the configuration says about alerts.
@@ -233,7 +237,9 @@ impl Alerting {
             (None, Some(last_run)) => run.started.since(last_run),
             (None, None) => Duration::ZERO,
         };
-        let began = now.mono.saturating_sub(run.latency);
+        // A ping tells how long a job took, which says nothing of when its parents were asked.
+        let took = if subject.spec.heartbeat.is_some() { Duration::ZERO } else { run.latency };
+        let began = now.mono.saturating_sub(took);
         subject.seen = Some(Seen { arrived: now.mono, began });
         let event = Judged { verdict: &run.verdict, at: run.started, elapsed };
         let (policy, ids) = (&subject.spec.policy, &mut self.ids);
@@ -504,6 +510,7 @@ fn own_spec(name: &Name) -> CheckSpec {
         timeout: Duration::ZERO,
         parents: Vec::new(),
         recovery: None,
+        heartbeat: None,
     }
 }
 

@@ -116,6 +116,9 @@ impl Alerting {
             return Ok(false);
         }
         subject.state.paused = paused.then(|| Paused { by: by.to_owned(), at: now.wall });
+        if let Some(beat) = &mut subject.state.heartbeat {
+            beat.rest();
+        }
         // The time without runs is no time of badness.
         subject.seen = None;
         subject.state.last_run =

@@ -142,6 +142,7 @@ impl Alerting {
             self.take(name.clone(), spec, now);
             if !self.started {
                 self.end_cut_off_recovery(&name, now);
+                self.restart_heartbeat(&name, now);
             }
         }
         self.started = true;
@@ -152,7 +153,7 @@ impl Alerting {
         self.reconsider_all(now);
     }
 
-    fn take(&mut self, name: Name, spec: CheckSpec, now: Moment) {
+    pub(super) fn take(&mut self, name: Name, spec: CheckSpec, now: Moment) {
         let of_another_kind =
             self.incident(&name).is_some_and(|incident| *incident.kind != *spec.policy.kind);
         if of_another_kind {
@@ -175,6 +176,7 @@ impl Alerting {
             }
             None => self.insert(name.clone(), spec, None, now),
         }
+        self.adopt_heartbeat(&name);
         self.effects.push(Effect::Show(name));
     }
 

@@ -3,6 +3,7 @@
 mod dns;
 mod exec;
 mod grpc;
+pub mod heartbeat;
 mod http;
 mod postgres;
 mod redis;
@@ -24,6 +25,7 @@ pub const ALL: &[&Kind] = &[
     &tcp::KIND,
     &dns::KIND,
     &exec::KIND,
+    &heartbeat::KIND,
     &system::KIND,
 ];
 

@@ -28,6 +28,7 @@ pub fn spec(name: &str, parents: &[&str]) -> CheckSpec {
         timeout: secs(10),
         parents: parents.iter().map(|parent| (*parent).into()).collect(),
         recovery: None,
+        heartbeat: None,
     }
 }
 
