@@ -140,7 +140,7 @@ impl Bench {
                 tokio::task::yield_now().await;
             }
         }
-        while self.store.written().0 - before < recorded {
+        while self.store.written().0 - before + self.writer.dropped() < recorded {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let passed = (self.time.now().mono - start).as_secs_f64();

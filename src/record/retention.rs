@@ -51,8 +51,16 @@ pub async fn sweep(
     now: Timestamp,
 ) -> Result<Swept, StoreError> {
     let mut swept = Swept::default();
+    let mut damage = None;
     loop {
-        let gone = store.forget_results(now.before(keep.raw), STEP).await?;
+        let gone = match store.forget_results(now.before(keep.raw), STEP).await {
+            // What else is too old goes all the same, so that the database does not grow for ever.
+            Err(error) if error.is_damage() => {
+                damage = Some(error);
+                break;
+            }
+            gone => gone?,
+        };
         swept.results += gone;
         if gone < u64::from(STEP) {
             break;
@@ -78,5 +86,5 @@ pub async fn sweep(
         tokio::time::sleep(PAUSE).await;
     }
     swept.silences = store.forget_silences(now.before(SILENCES)).await?;
-    Ok(swept)
+    damage.map_or(Ok(swept), Err)
 }

@@ -21,6 +21,8 @@ mod cli;
 mod config_errors;
 mod crash;
 mod email;
+mod faults_store;
+mod faults_store_postgres;
 mod grpc;
 mod hanging_channel;
 mod history;
