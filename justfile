@@ -44,7 +44,11 @@ run:
 
 # What verdicts and the schedule cost, with the release build.
 bench:
-    cargo bench --locked --bench '*'
+    cargo bench --locked --bench judge --bench schedule
+
+# What history costs, on SQLite and PostgreSQL: writing, size, questions, and a start with RESULTS.
+bench-history RESULTS="10_000_000":
+    WATCHBELL_BENCH_RESULTS={{ RESULTS }} cargo bench --locked --bench history
 
 # What checks cost: processor time per check, and memory, with the release build.
 bench-load:

@@ -6,12 +6,15 @@ use crate::record::retention::{Retention, sweep};
 use crate::record::{Sealing, Store, sealing};
 use chrono_tz::Tz;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 /// When old history is deleted: at minutes that are no round ones, when less else is done.
 const SWEEP_AT: &str = "13 7,22,37,52 * * * *";
 /// When older results are sealed.
 const SEAL_AT: &str = "41 * * * * *";
+/// How long after a start they are sealed too, so that one who starts often has no backlog.
+const CATCH_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// What the chores go by.
 #[derive(Clone, Copy, Debug)]
@@ -41,21 +44,26 @@ pub async fn start(
 ) -> Result<JobScheduler, JobSchedulerError> {
     let chores = JobScheduler::new().await?;
     let at_work = Arc::new(tokio::sync::Mutex::new(()));
-    let (seal_store, seal_clock, sealing_now) =
-        (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&at_work));
-    let sealing = Job::new_async(SEAL_AT, move |_, _| {
-        let (store, clock) = (Arc::clone(&seal_store), Arc::clone(&seal_clock));
-        let at_work = Arc::clone(&sealing_now);
-        Box::pin(async move {
-            // A round that takes longer than a minute does its work alone.
-            let Ok(_alone) = at_work.try_lock() else { return };
-            match sealing::round(&*store, &terms.sealing(), clock.wall()).await {
-                Ok(0) => {}
-                Ok(results) => tracing::debug!(results, "older results sealed"),
-                Err(error) => tracing::warn!(%error, "older results could not be sealed"),
+    let seal = {
+        let (store, clock, at_work) =
+            (Arc::clone(&store), Arc::clone(&clock), Arc::clone(&at_work));
+        move || {
+            let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+            let at_work = Arc::clone(&at_work);
+            async move {
+                // A round that takes longer than a minute does its work alone.
+                let Ok(_alone) = at_work.try_lock() else { return };
+                match sealing::round(&*store, &terms.sealing(), clock.wall()).await {
+                    Ok(0) => {}
+                    Ok(results) => tracing::debug!(results, "older results sealed"),
+                    Err(error) => tracing::warn!(%error, "older results could not be sealed"),
+                }
             }
-        })
-    })?;
+        }
+    };
+    let seal_soon = seal.clone();
+    let catching_up = Job::new_one_shot_async(CATCH_UP_AFTER, move |_, _| Box::pin(seal_soon()))?;
+    let sealing = Job::new_async(SEAL_AT, move |_, _| Box::pin(seal()))?;
     let sweeping = Job::new_async(SWEEP_AT, move |_, _| {
         let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
         let at_work = Arc::clone(&at_work);
@@ -70,6 +78,7 @@ pub async fn start(
             }
         })
     })?;
+    chores.add(catching_up).await?;
     chores.add(sealing).await?;
     chores.add(sweeping).await?;
     chores.start().await?;

@@ -414,6 +414,9 @@ fn spec(planned: &PlannedCheck) -> CheckSpec {
 pub fn store_trouble(health: &StoreHealth) -> Option<String> {
     match health {
         StoreHealth::Ok => None,
+        StoreHealth::Failing { why, waiting_results: 0, .. } => {
+            Some(format!("the store fails: {why}; alerts go on"))
+        }
         StoreHealth::Failing { why, .. } => {
             Some(format!("the store fails: {why}; results wait in memory, alerts go on"))
         }

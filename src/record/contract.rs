@@ -12,8 +12,8 @@ use crate::model::{
 use crate::record::retention;
 use archive::{
     a_result_from_before_what_is_sealed_keeps_its_place, a_strip_has_the_days_of_every_check,
-    each_result_counts_once_whatever_is_sealed, sealed_results_read_as_before,
-    what_is_sealed_is_forgotten_in_time,
+    a_wall_clock_that_steps_leaves_uptime_right, each_result_counts_once_whatever_is_sealed,
+    sealed_results_read_as_before, what_is_sealed_is_forgotten_in_time,
 };
 use serde_json::json;
 use std::future::Future;
@@ -470,6 +470,7 @@ macro_rules! contract {
             a_result_from_before_what_is_sealed_keeps_its_place
             what_is_sealed_is_forgotten_in_time
             a_strip_has_the_days_of_every_check
+            a_wall_clock_that_steps_leaves_uptime_right
         }
     };
     ($open:expr; $($promise:ident)*) => {$(

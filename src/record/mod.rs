@@ -361,4 +361,16 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether something that was written can no longer be read, so that what has to do with it fails
+    /// for as long as that lasts, and the rest need not.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                sqlite::is_damage(&**error) || postgres::is_damage(&**error)
+            }
+            _ => false,
+        }
+    }
 }

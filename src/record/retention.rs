@@ -130,7 +130,11 @@ pub async fn sweep(
     clock: &dyn Clock,
 ) -> Result<Swept, StoreError> {
     let now = clock.wall();
-    let results = Old::Results(now.before(keep.raw)).sweep(store, clock).await?;
+    let (results, damage) = match Old::Results(now.before(keep.raw)).sweep(store, clock).await {
+        // What else is too old goes all the same, so that the database does not grow for ever.
+        Err(error) if error.is_damage() => (0, Some(error)),
+        swept => (swept?, None),
+    };
     Old::Blocks(now.before(keep.raw)).sweep(store, clock).await?;
     for (level, span) in
         [(Level::Minute, keep.minute), (Level::Hour, keep.hourly), (Level::Day, keep.daily)]
@@ -139,7 +143,7 @@ pub async fn sweep(
     }
     let incidents = Old::Incidents(now.before(keep.incidents)).sweep(store, clock).await?;
     let silences = store.forget_silences(now.before(SILENCES)).await?;
-    Ok(Swept { results, incidents, silences })
+    damage.map_or(Ok(Swept { results, incidents, silences }), Err)
 }
 
 #[cfg(test)]

@@ -44,8 +44,10 @@ async fn take(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             return text(StatusCode::BAD_REQUEST, "invalid url format");
         }
         Path::Slug(key, slug, signal) => {
+            let now = shared.api.clock.wall();
             let found = shared.api.settings.load().keys.find(key);
-            let pushes = found.is_some_and(|found| found.allows(Scope::Push));
+            let found = found.filter(|key| key.allows(Scope::Push) && !key.is_over(now));
+            let pushes = found.inspect(|key| key.note_use(now)).is_some();
             (PingAddress::Slug { key: key.to_owned(), pushes, slug: slug.to_owned() }, signal)
         }
     };

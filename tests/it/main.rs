@@ -23,6 +23,8 @@ mod config_errors;
 mod crash;
 mod doors;
 mod email;
+mod faults_store;
+mod faults_store_postgres;
 mod grpc;
 mod hanging_channel;
 mod heartbeat;

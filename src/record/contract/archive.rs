@@ -1,8 +1,9 @@
 //! What every store holds to about results that are sealed.
 
 use super::{all, at, result, times};
+use crate::clock::{Clock as _, Manual};
 use crate::model::{RunResult, Status, Timestamp};
-use crate::record::archive::rollup::{Level, Rollups};
+use crate::record::archive::rollup::{Level, Rollup, Rollups};
 use crate::record::{Batch, Part, Sealing, Store, sealing};
 use chrono_tz::Tz;
 use serde_json::json;
@@ -167,4 +168,76 @@ pub(super) async fn a_strip_has_the_days_of_every_check(store: &dyn Store) {
         assert_eq!(tallies, *days);
     }
     assert!(rolled_up(store, "nobody").await.iter().all(Rollups::is_empty));
+}
+
+/// Runs a check every 20 s for so long; it is down from `down.0` to `down.1` by the monotonic clock.
+fn watch(clock: &Manual, span: Duration, down: (Duration, Duration)) -> Vec<RunResult> {
+    const EVERY: Duration = Duration::from_secs(20);
+    let end = clock.now().mono + span;
+    let mut results = Vec::new();
+    while clock.now().mono < end {
+        let now = clock.now();
+        let is_down = down.0 <= now.mono && now.mono < down.1;
+        results.push(RunResult {
+            at: now.wall,
+            status: if is_down { Status::Down } else { Status::Up },
+            stands_for: Duration::from_secs(30),
+            ..result("a", 0)
+        });
+        clock.advance(EVERY);
+    }
+    results
+}
+
+/// A day of which ten minutes were bad; then the wall clock goes back an hour (less
+/// a little, so that no two runs have one time), and after two more
+/// hours forward a day. Uptime is the same whenever results are sealed.
+pub(super) async fn a_wall_clock_that_steps_leaves_uptime_right(store: &dyn Store) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let clock = Manual::at(at(0));
+    let down = (3 * HOUR, 3 * HOUR + Duration::from_secs(600));
+    let mut lived = Duration::ZERO;
+    for (span, step) in [(6 * HOUR, Some(-3593)), (2 * HOUR, Some(86_400)), (3 * HOUR, None)] {
+        record(store, watch(&clock, span, down)).await;
+        lived += span;
+        check_uptime(store, &clock, lived).await;
+        // Some of it is sealed before the step, and some after.
+        seal(store, 0).await;
+        check_uptime(store, &clock, lived).await;
+        if let Some(seconds) = step {
+            clock.step_wall(Timestamp::from_millis(clock.wall().as_millis() + seconds * 1000));
+        }
+    }
+    while seal(store, 0).await > 0 {
+        check_uptime(store, &clock, lived).await;
+    }
+    assert!(seal(store, 400 * 86_400).await > 0);
+    check_uptime(store, &clock, lived).await;
+}
+
+/// Whether ten minutes are down, no more is known than was lived, and all that is lacking to that
+/// is the hour that came twice and what no result stands for.
+async fn check_uptime(store: &dyn Store, clock: &Manual, lived: Duration) {
+    let (from, to) = (at(-86_400), clock.wall().after(Duration::from_secs(86_400)));
+    for level in Level::ALL {
+        let from = level.span_of(from, ZONE).0;
+        let rollups = store.rollups("a", &[Part { level, from, to }], ZONE).await.unwrap();
+        let mut all = Rollup::default();
+        rollups[0].values().for_each(|rollup| all.merge(rollup));
+        let of = |status| all.tally.time_of(status).as_secs();
+        assert_eq!(of(Status::Down), 600, "{level:?}");
+        assert_eq!(of(Status::Unknown) + of(Status::Degraded), 0);
+        let lived = lived.as_secs();
+        // The last result of each stretch may stand ten seconds past its end.
+        assert!(of(Status::Up) + 600 <= lived + 30, "{} of {lived}", of(Status::Up));
+        assert!(of(Status::Up) + 600 + 3600 + 60 >= lived, "{} of {lived}", of(Status::Up));
+        let share = all.tally.uptime().unwrap();
+        let exact = 1.0 - 600.0 / lived as f64;
+        // Of the hour that came twice it is told once, or twice.
+        assert!(
+            (share - exact).abs() < 600.0 * 3700.0 / (lived * (lived - 3660)) as f64,
+            "{share}"
+        );
+        assert_eq!(all.tally.all_runs(), lived / 20);
+    }
 }

@@ -113,6 +113,11 @@ pub(super) fn is_about_data(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
+/// Whether PostgreSQL found a page or an index that is not what it should be.
+pub(super) fn is_damage(error: &dyn DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("XX001" | "XX002"))
+}
+
 /// The connection that writes, and the numbers that it knows from what it has written.
 #[derive(Debug)]
 struct Writing {

@@ -20,17 +20,10 @@ pub(super) async fn step(
     now: Timestamp,
 ) -> Result<Pace, StoreError> {
     let from = store.seal_from.load(Ordering::Relaxed);
-    let due: Vec<(i64, String, Option<i64>, Option<i64>)> = sqlx::query_as(
-        "SELECT id, name, \
-             (SELECT at FROM results WHERE check_id = c.id ORDER BY at LIMIT 1), \
-             (SELECT at FROM results WHERE check_id = c.id ORDER BY at LIMIT 1 OFFSET $1) \
-         FROM checks c WHERE id > $2 ORDER BY id LIMIT $3",
-    )
-    .bind(i64::from(terms.results))
-    .bind(from)
-    .bind(CHECKS)
-    .fetch_all(&store.readers)
-    .await?;
+    let due = match due(store, terms, from, CHECKS).await {
+        Err(error) if error.is_damage() => due_by_check(store, terms, from).await?,
+        due => due?,
+    };
     let mut pace =
         Pace { done: 0, more: i64::try_from(due.len()).is_ok_and(|seen| seen == CHECKS) };
     let too_old = now.before(terms.age).as_millis();
@@ -39,7 +32,7 @@ pub(super) async fn step(
         if full.is_some() || is_old {
             pace.done += match seal_check(store, *id, &Name::from(name.as_str()), terms).await {
                 // It keeps no other check from being sealed.
-                Err(error @ StoreError::Unreadable { .. }) => {
+                Err(error) if error.is_damage() => {
                     tracing::error!(check = %name, %error, "its results could not be sealed");
                     0
                 }
@@ -50,6 +43,47 @@ pub(super) async fn step(
     let last = due.last().map_or(0, |(id, ..)| *id);
     store.seal_from.store(if pace.more { last } else { 0 }, Ordering::Relaxed);
     Ok(pace)
+}
+
+/// A check: its number and name, the time of its oldest result, and of the one that makes a block full.
+type Due = (i64, String, Option<i64>, Option<i64>);
+
+/// Up to `count` checks after number `from`.
+async fn due(store: &This, terms: &Sealing, from: i64, count: i64) -> Result<Vec<Due>, StoreError> {
+    let due = sqlx::query_as(
+        "SELECT id, name, \
+             (SELECT at FROM results WHERE check_id = c.id ORDER BY at LIMIT 1), \
+             (SELECT at FROM results WHERE check_id = c.id ORDER BY at LIMIT 1 OFFSET $1) \
+         FROM checks c WHERE id > $2 ORDER BY id LIMIT $3",
+    )
+    .bind(i64::from(terms.results))
+    .bind(from)
+    .bind(count)
+    .fetch_all(&store.readers)
+    .await?;
+    Ok(due)
+}
+
+/// The same check by check, where the results of one of them are damaged: it counts as having none.
+async fn due_by_check(store: &This, terms: &Sealing, from: i64) -> Result<Vec<Due>, StoreError> {
+    let checks: Vec<(i64, String)> =
+        sqlx::query_as("SELECT id, name FROM checks WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(from)
+            .bind(CHECKS)
+            .fetch_all(&store.readers)
+            .await?;
+    let mut all = Vec::with_capacity(checks.len());
+    for (id, name) in checks {
+        match due(store, terms, id - 1, 1).await {
+            Ok(due) => all.extend(due),
+            Err(error) if error.is_damage() => {
+                tracing::error!(check = %name, %error, "its results could not be sealed");
+                all.push((id, name, None, None));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// Seals the oldest results of one check. The last one of all stays, since nobody knows yet how

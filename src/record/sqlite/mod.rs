@@ -106,6 +106,12 @@ pub(super) fn is_about_data(error: &dyn DatabaseError) -> bool {
     matches!(primary_code(error), Some(TOOBIG | CONSTRAINT | MISMATCH))
 }
 
+/// Whether SQLite found a page that is not what it should be.
+pub(super) fn is_damage(error: &dyn DatabaseError) -> bool {
+    const CORRUPT: i32 = 11;
+    primary_code(error) == Some(CORRUPT)
+}
+
 /// The connection that writes, and the numbers that it knows from what it has written. They live
 /// and die together: after a rollback nobody knows which of the numbers are still true.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 pub(super) const MAX_WAITING: usize = 100_000;
 /// Results in one transaction. With many checks each result lies on a page of its own, and the
 /// more come at once the more of them share one.
-pub(super) const MAX_BATCH: usize = 50_000;
+pub(super) const MAX_BATCH: usize = 20_000;
 /// Results in one transaction while the store fails: small ones get through where a disk is slow,
 /// and what cannot wait goes with the first.
 pub(super) const MAX_TRIAL: usize = 2_000;
@@ -212,6 +212,18 @@ pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
         results: take_some(&mut batch.results, &mut room),
     };
     Ok((first, batch))
+}
+
+/// The same with the results of each check beside each other, so that what is wrong with those of one
+/// check is found in few steps; results of one check alone stay together.
+pub(super) fn split_by_check(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
+    batch.results.sort_by(|one, other| one.check.cmp(&other.check));
+    let only_results = batch.len() == batch.results.len();
+    let check = |result: Option<&RunResult>| result.map(|result| Name::clone(&result.check));
+    if only_results && check(batch.results.first()) == check(batch.results.last()) {
+        return Err(Box::new(batch));
+    }
+    split(batch)
 }
 
 /// What the one item of a batch is.

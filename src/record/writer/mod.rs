@@ -28,6 +28,11 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long the last writing before the end may take.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// How many failing tries are spent on finding what a damaged store still takes, each time.
+const SEARCHES: u32 = 64;
+/// How long after the last sign of damage the store counts as whole again: what is damaged is not
+/// written to each second.
+const DAMAGE_SHOWS: Duration = Duration::from_secs(600);
 
 /// Gives what is to be kept to the task that writes. Cheap to clone; when the last clone goes, the
 /// task writes what is left and ends.
@@ -78,7 +83,15 @@ pub fn spawn(
     health: watch::Sender<StoreHealth>,
 ) -> (Writer, JoinHandle<()>) {
     let shared = Arc::new(Shared::default());
-    let task = Task { shared: Arc::clone(&shared), store, clock, announce, health, failing: None };
+    let task = Task {
+        shared: Arc::clone(&shared),
+        store,
+        clock,
+        announce,
+        health,
+        failing: None,
+        damage: None,
+    };
     (Writer { link: Arc::new(Link(shared)) }, tokio::spawn(task.run()))
 }
 
@@ -171,7 +184,19 @@ impl Shared {
 /// What is known of a failure that lasts.
 struct Failing {
     since: Timestamp,
+    why: String,
+    waiting_results: usize,
     /// [`Shared::dropped`] when it began.
+    dropped_before: u64,
+}
+
+/// What is known of a store that is damaged, and takes the rest.
+struct Damage {
+    since: Timestamp,
+    why: String,
+    /// Until when on the monotonic clock it counts as damaged.
+    until: Duration,
+    /// [`Shared::dropped`] when it showed first.
     dropped_before: u64,
 }
 
@@ -188,6 +213,7 @@ struct Task {
     announce: Announce,
     health: watch::Sender<StoreHealth>,
     failing: Option<Failing>,
+    damage: Option<Damage>,
 }
 
 impl Task {
@@ -246,31 +272,114 @@ impl Task {
         let (batch, tickets) = taken.sort_out();
         let mut parts = vec![batch];
         parts.retain(|part| !part.is_empty());
-        let mut outcome = Committed::Durable;
+        let outcome = self.write_parts(parts).await;
+        for ticket in tickets {
+            self.settle(ticket, outcome);
+        }
+    }
+
+    /// Writes one part after the other, the last one first, and splits those that are refused.
+    async fn write_parts(&mut self, mut parts: Vec<Batch>) -> Committed {
+        let mut searches = SEARCHES;
+        let (mut works, mut takes_results) = (false, false);
+        let mut spoilt: Option<(Vec<Batch>, String)> = None;
         while let Some(part) = parts.pop() {
             match self.attempt(&part).await {
-                Ok(()) => self.recovered(),
+                Ok(()) => {
+                    works = true;
+                    takes_results |= !part.results.is_empty();
+                }
                 Err(Failure::Data(why)) => match inbox::split(part) {
                     Ok((first, second)) => parts.extend([second, first]),
                     Err(item) => self.give_up(&item, &why),
                 },
-                Err(Failure::Store(why)) => {
+                Err(Failure::Damage(why)) if searches > 0 => {
+                    searches -= 1;
+                    match inbox::split_by_check(part) {
+                        Ok((first, second)) => parts.extend([second, first]),
+                        Err(item) => {
+                            let (items, last) = spoilt.get_or_insert_default();
+                            items.push(*item);
+                            *last = why;
+                        }
+                    }
+                }
+                Err(failure @ (Failure::Damage(_) | Failure::Store(_))) => {
+                    let why = match failure {
+                        Failure::Damage(why) => self.note_damage(&why),
+                        Failure::Data(why) | Failure::Store(why) => why,
+                    };
                     parts.push(part);
-                    let mut inbox = self.shared.inbox();
                     // The last part is the earliest one.
-                    parts.drain(..).for_each(|part| inbox.put_back(part));
-                    let dropped = inbox.take_dropped();
-                    let waiting = inbox.waiting_results();
-                    drop(inbox);
-                    self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
-                    self.failed(why, waiting);
-                    outcome = Committed::Waiting;
+                    parts.reverse();
+                    let spoilt = spoilt.map_or_else(Vec::new, |(items, _)| items);
+                    self.wait_with(parts.into_iter().chain(spoilt), why);
+                    return Committed::Waiting;
                 }
             }
         }
-        for ticket in tickets {
-            self.settle(ticket, outcome);
+        let outcome = match spoilt {
+            Some((items, why)) => self.leave_out(items, why, takes_results),
+            None => Committed::Durable,
+        };
+        if works && (outcome == Committed::Durable || takes_results) {
+            self.recovered();
         }
+        let now = self.clock.now().mono;
+        if self.damage.as_ref().is_some_and(|damage| damage.until <= now) {
+            self.damage = None;
+            self.tell_health();
+        }
+        outcome
+    }
+
+    /// Puts back what the store does not take, since it fails.
+    fn wait_with(&mut self, parts: impl DoubleEndedIterator<Item = Batch>, why: String) {
+        let mut inbox = self.shared.inbox();
+        parts.rev().for_each(|part| inbox.put_back(part));
+        let dropped = inbox.take_dropped();
+        let waiting = inbox.waiting_results();
+        drop(inbox);
+        self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+        self.failed(why, waiting);
+    }
+
+    /// Decides what becomes of `items`, for which the store is damaged. Results wait, unless
+    /// others were written: then it is those of some checks alone that it will not take, and
+    /// they would fill the room. All else waits in any case; it takes the place of itself.
+    fn leave_out(&mut self, items: Vec<Batch>, why: String, takes_results: bool) -> Committed {
+        let all = self.note_damage(&why);
+        let (lost, kept): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|item| takes_results && !item.results.is_empty());
+        for item in &lost {
+            self.give_up(item, &why);
+        }
+        let outcome = if kept.is_empty() { Committed::Durable } else { Committed::Waiting };
+        if kept.iter().any(|item| !item.results.is_empty()) {
+            self.wait_with(kept.into_iter(), all);
+        } else {
+            kept.into_iter().for_each(|item| self.shared.inbox().put_back(item));
+            self.tell_health();
+        }
+        outcome
+    }
+
+    /// Remembers that the store is damaged, and says so in words for people.
+    fn note_damage(&mut self, why: &str) -> String {
+        let dropped_before = self.shared.dropped.load(Ordering::Relaxed);
+        if self.damage.is_none() {
+            tracing::error!(why, "the store is damaged; what can be written elsewhere in it is");
+        }
+        let now = self.clock.now();
+        let damage = self.damage.get_or_insert_with(|| Damage {
+            since: now.wall,
+            why: String::new(),
+            until: now.mono,
+            dropped_before,
+        });
+        damage.until = now.mono + DAMAGE_SHOWS;
+        damage.why = format!("it is damaged ({why}); restore a backup, or begin a new database");
+        damage.why.clone()
     }
 
     /// One try to write `batch`. While the store is known to fail, those who commit meanwhile do
@@ -316,29 +425,51 @@ impl Task {
         let Some(failing) = self.failing.take() else { return };
         let dropped = self.shared.dropped.load(Ordering::Relaxed) - failing.dropped_before;
         tracing::info!(dropped_results = dropped, "the store works again");
-        self.health.send_replace(StoreHealth::Ok);
+        self.tell_health();
     }
 
     fn failed(&mut self, why: String, waiting_results: usize) {
-        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let dropped_before = self.shared.dropped.load(Ordering::Relaxed);
         if self.failing.is_none() {
             tracing::error!(why, "the store fails; history waits in memory until it is back");
         }
-        let failing = self
-            .failing
-            .get_or_insert_with(|| Failing { since: self.clock.wall(), dropped_before: dropped });
-        self.health.send_replace(StoreHealth::Failing {
-            since: failing.since,
-            why,
-            waiting_results,
-            dropped_results: dropped - failing.dropped_before,
+        let since = self.clock.wall();
+        let failing = self.failing.get_or_insert_with(|| Failing {
+            since,
+            why: String::new(),
+            waiting_results: 0,
+            dropped_before,
         });
+        failing.why = why;
+        failing.waiting_results = waiting_results;
+        self.tell_health();
     }
 
-    /// Says goodbye to the one item that the store will never take, so that the rest can go on.
+    fn tell_health(&self) {
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let health = match (&self.failing, &self.damage) {
+            (Some(failing), _) => StoreHealth::Failing {
+                since: failing.since,
+                why: failing.why.clone(),
+                waiting_results: failing.waiting_results,
+                dropped_results: dropped - failing.dropped_before,
+            },
+            (None, Some(damage)) => StoreHealth::Failing {
+                since: damage.since,
+                why: damage.why.clone(),
+                waiting_results: 0,
+                dropped_results: dropped - damage.dropped_before,
+            },
+            (None, None) => StoreHealth::Ok,
+        };
+        self.health.send_replace(health);
+    }
+
+    /// Says goodbye to what the store will never take, so that the rest can go on.
     fn give_up(&self, item: &Batch, why: &str) {
-        tracing::error!(item = inbox::describe(item), why, "the store refuses an item; it is lost");
-        self.shared.dropped.fetch_add(item.results.len() as u64, Ordering::Relaxed);
+        let (item, results) = (inbox::describe(item), item.results.len());
+        tracing::error!(item, results, why, "the store refuses an item; it is lost");
+        self.shared.dropped.fetch_add(results as u64, Ordering::Relaxed);
     }
 
     /// Writes until nothing is left, and ends.
@@ -365,12 +496,16 @@ enum Failure {
     Data(String),
     /// The store is to blame, so trying again may help.
     Store(String),
+    /// A part of the store is damaged: other parts may work.
+    Damage(String),
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         if error.is_about_data() {
             Self::Data(error.to_string())
+        } else if error.is_damage() {
+            Self::Damage(error.to_string())
         } else {
             Self::Store(error.to_string())
         }

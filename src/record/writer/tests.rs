@@ -24,6 +24,8 @@ enum Mood {
     Hanging,
     /// Refuses whatever has to do with the check `odd`.
     Picky,
+    /// Cannot write to the pages of checks and of a silence whose name is odd.
+    Damaged,
 }
 
 /// A store that notes what it was given.
@@ -46,6 +48,14 @@ impl Store for Moody {
                     || batch.silences.iter().any(|it| it.id == "odd");
                 if odd {
                     return Err(sqlx::Error::Encode("odd".into()).into());
+                }
+            }
+            Mood::Damaged => {
+                let odd = batch.results.iter().any(|it| it.check.starts_with("odd"))
+                    || batch.silences.iter().any(|it| it.id == "odd");
+                if odd {
+                    let (place, why) = ("a page".to_owned(), "malformed".to_owned());
+                    return Err(StoreError::Unreadable { place, why });
                 }
             }
         }
@@ -315,6 +325,59 @@ async fn a_silence_that_the_store_refuses_goes_alone() {
     let alone = Batch { silences: vec![silence("odd", 0, 60)], ..Batch::default() };
     assert_eq!(describe(&alone), "silence odd");
     assert_eq!(split(alone).unwrap_err().silences.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_where_one_check_is_written_holds_up_no_other_and_is_told() {
+    let mut bench = Bench::new(Mood::Damaged);
+    for n in 0..400 {
+        bench.record(["a", "odd", "b", "c"][usize::try_from(n % 4).unwrap()], n);
+    }
+    assert_eq!(bench.writer.commit(owing("n1"), true).await, Committed::Durable);
+    assert_eq!(bench.announced(), ["n1"]);
+    let written = bench.written();
+    assert_eq!((written.results.len(), written.notices.len(), written.states.len()), (300, 1, 4));
+    assert_eq!(bench.writer.dropped(), 100);
+    let health = bench.health.borrow_and_update().clone();
+    let StoreHealth::Failing { why, dropped_results: 100, .. } = health else {
+        panic!("{health:?}")
+    };
+    assert!(why.starts_with("it is damaged (the store holds something unreadable"), "{why}");
+    // While nothing is written there, the damage is not over.
+    bench.record("a", 1000);
+    assert_eq!(bench.writer.commit(owing("n2"), true).await, Committed::Durable);
+    assert!(matches!(*bench.health.borrow(), StoreHealth::Failing { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_where_all_results_are_written_lets_states_and_notices_through() {
+    let bench = Bench::new(Mood::Damaged);
+    for n in 0..5000 {
+        bench.record(&format!("odd-{}", n % 50), n);
+    }
+    assert_eq!(bench.writer.commit(owing("n1"), true).await, Committed::Waiting);
+    let written = bench.written();
+    assert_eq!((written.results.len(), written.notices.len(), written.states.len()), (0, 1, 50));
+    let health = bench.health.borrow().clone();
+    assert!(matches!(health, StoreHealth::Failing { waiting_results: 5000, .. }), "{health:?}");
+    assert_eq!(bench.writer.dropped(), 0);
+    bench.mood(Mood::Fine);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(bench.times().len(), 5000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_a_damaged_store_does_not_take_waits_alone() {
+    let bench = Bench::new(Mood::Damaged);
+    let silences = vec![silence("odd", 0, 60), silence("fine", 0, 60)];
+    bench.record("a", 1);
+    let batch = Batch { silences, ..owing("n1") };
+    assert_eq!(bench.writer.commit(batch, true).await, Committed::Waiting);
+    let written = bench.written();
+    assert_eq!((written.silences.len(), written.notices.len(), written.results.len()), (1, 1, 1));
+    bench.mood(Mood::Fine);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(bench.written().silences.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
