@@ -24,6 +24,7 @@ use crate::schedule::Cadence;
 use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans};
 use chrono_tz::Tz;
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -118,7 +119,8 @@ pub struct PlannedCheck {
     pub depends_on: Vec<Name>,
     /// How it is got going again; `None` if it only alerts.
     pub recover: Option<Arc<PlannedRecovery>>,
-    /// The same for equal tables: an equal check is kept as it is over a reload.
+    /// The same for equal tables whose files hold the same: an equal check is kept as it is over a
+    /// reload.
     pub fingerprint: [u8; 32],
 }
 
@@ -507,6 +509,7 @@ fn build_check(
     let (kind, mut table) = raw.kind?;
     let kind = check_kinds::find(kind)?;
     let check = (kind.parse)(&mut table);
+    let fingerprint = Sha256::new().chain_update(raw.fingerprint).chain_update(table.contents());
     table.finish(problems);
     let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
     let (cadence, interval) = schedule?;
@@ -537,7 +540,7 @@ fn build_check(
             Some(recover) => Some(recover?),
             None => None,
         },
-        fingerprint: raw.fingerprint,
+        fingerprint: fingerprint.finalize().into(),
     })
 }
 
