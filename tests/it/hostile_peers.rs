@@ -323,7 +323,7 @@ async fn hostile_peers_of_every_kind_at_once_cost_neither_time_nor_memory() {
         assert_ne!(check["status"], "up", "{check:#}");
         assert!(!reason.is_empty(), "{check:#}");
         // Far beyond what is promised, since whole milliseconds may be lost to other tests.
-        assert!(most < TIMEOUT * 4.0, "{name} took {most} ms");
+        assert!(most < TIMEOUT * 8.0, "{name} took {most} ms");
     }
 
     daemon.wait_for_status("well", "up").await;
