@@ -2,7 +2,7 @@
 
 use super::stories::routed;
 use super::world::{World, secs};
-use crate::model::{Alert, HeldBecause, Labels, Moment, Origin, Severity, subject_of};
+use crate::model::{Alert, HeldBecause, Labels, Moment, Name, Origin, Severity, subject_of};
 use crate::route::OwnOptions;
 
 fn alert(pairs: &[(&str, &str)], now: Moment, holds: u64) -> Alert {
@@ -40,7 +40,11 @@ fn an_alert_opens_at_once_and_its_end_is_told() {
     let incident = world.arrived[0].1.incidents[0].clone();
     assert_eq!((incident.severity, &*incident.reasons[0]), (Severity::Warning, "load is high"));
     assert_eq!((&*incident.labels["instance"], &*incident.kind), ("a", "alertmanager"));
-    assert_eq!(incident.opened_at.since(incident.began_at), secs(30), "it began before it was sent");
+    assert_eq!(
+        incident.opened_at.since(incident.began_at),
+        secs(30),
+        "it began before it was sent"
+    );
     world.pass(secs(60));
     send(&mut world, "a", 240);
     assert_eq!(world.words("chat").len(), 1, "it goes on, which is nothing new");
@@ -120,7 +124,7 @@ fn a_silence_matches_the_labels_of_an_alert() {
     let standings = world.core.standings(world.now.wall);
     assert_eq!(standings[0].incident.suppressed_by, Some(HeldBecause::Silence));
     assert_eq!(standings[0].silenced_by.len(), 1);
-    assert_eq!(standings[0].receivers, ["chat".into()]);
+    assert_eq!(standings[0].receivers, [Name::from("chat")]);
     world.pass(secs(101));
     world.accept();
     assert_eq!(world.words("chat"), ["opened HighLoad"], "it is told when the silence ends");
