@@ -26,6 +26,7 @@ use crate::schedule::Cadence;
 use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans};
 use chrono_tz::Tz;
 use ipnet::IpNet;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,8 @@ pub struct PlannedCheck {
     pub recover: Option<Arc<PlannedRecovery>>,
     /// When it is to be pinged, and how; none if it runs by itself.
     pub heartbeat: Option<PlannedHeartbeat>,
-    /// The same for equal tables: an equal check is kept as it is over a reload.
+    /// The same for equal tables whose files hold the same: an equal check is kept as it is over a
+    /// reload.
     pub fingerprint: [u8; 32],
 }
 
@@ -538,6 +540,7 @@ fn build_check(
     let (kind, mut table) = raw.kind?;
     let kind = check_kinds::find(kind)?;
     let check = (kind.parse)(&mut table);
+    let fingerprint = Sha256::new().chain_update(raw.fingerprint).chain_update(table.contents());
     table.finish(problems);
     let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
     if kind.name == check_kinds::heartbeat::KIND.name {
@@ -587,7 +590,7 @@ fn build_check(
             None => None,
         },
         heartbeat,
-        fingerprint: raw.fingerprint,
+        fingerprint: fingerprint.finalize().into(),
     })
 }
 

@@ -3,12 +3,11 @@
 use super::plan::PlannedCheck;
 use crate::check::{Run, Shared};
 use crate::judge::{PastRun, Windows};
-use crate::model::{
-    FactSpec, Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict,
-};
+use crate::model::{Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict};
 use crate::record::{Page, Store, StoreError};
 use crate::schedule::Task;
 use async_trait::async_trait;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +18,17 @@ pub struct CheckTask {
     pub planned: PlannedCheck,
     shared: Arc<Shared>,
     windows: Mutex<Windows>,
+    /// The names of the facts that the history keeps.
+    kept: HashSet<&'static str>,
 }
 
 impl CheckTask {
     /// A task for a check that starts with an empty past.
     pub fn new(planned: PlannedCheck, shared: Arc<Shared>) -> Self {
         let windows = Mutex::new(planned.judge.windows());
-        Self { planned, shared, windows }
+        let facts = planned.kind.all_facts();
+        let kept = facts.filter(|fact| fact.kept).map(|fact| fact.name).collect();
+        Self { planned, shared, windows, kept }
     }
 
     /// Whether `planned` says the same as the check of this task, so that it can go on as it is.
@@ -85,18 +88,13 @@ impl CheckTask {
             || self.planned.check.sense(&observation),
             now,
         );
-        let mut facts = observation.facts.filtered(|name| self.keeps(name));
+        let mut facts = observation.facts.filtered(|name| self.kept.contains(name));
         if verdict.status != Status::Up {
             for (name, fact) in self.planned.check.evidence(&observation).iter() {
                 facts.set(name, fact.clone());
             }
         }
         Judgement { started, verdict, latency: observation.latency, facts }
-    }
-
-    fn keeps(&self, name: &str) -> bool {
-        let mut facts = FactSpec::COMMON.iter().chain(self.planned.kind.facts);
-        facts.any(|fact| fact.name == name && fact.kept)
     }
 }
 

@@ -55,6 +55,10 @@ pub fn run(args: &KindsArgs) -> anyhow::Result<Exit> {
         show_check(kind);
     }
     if let Some(kind) = channel {
+        if check.is_some() {
+            // The example ends here, and may be copied by whatever reads up to an empty line.
+            output::line("");
+        }
         show_channel(kind)?;
     }
     Ok(Exit::Fine)

@@ -3,6 +3,7 @@
 mod api;
 mod checks;
 mod daemon;
+mod fingerprint;
 mod interpolate;
 mod problem;
 mod recover;

@@ -1,3 +1,4 @@
+use super::fingerprint::{add_contents, add_value};
 use super::interpolate::{Interpolator, PLACEHOLDER_HOST};
 use super::problem::{Place, Problem, Problems, SourceFile};
 use crate::model::Secret;
@@ -28,6 +29,8 @@ pub struct Section<'i> {
     base: PathBuf,
     templates: Option<PathBuf>,
     owner: String,
+    /// What the files hold that were named so far.
+    contents: Sha256,
 }
 
 /// A key whose name only its reader knows.
@@ -82,6 +85,7 @@ impl<'i> Section<'i> {
             base: base.to_owned(),
             templates: None,
             owner: String::new(),
+            contents: Sha256::new(),
         }
     }
 
@@ -91,9 +95,15 @@ impl<'i> Section<'i> {
         for (key, value) in &self.entries {
             hash.update(key.get_ref());
             hash.update([0]);
-            hash_value(value.get_ref(), &mut hash);
+            add_value(value.get_ref(), &mut hash);
         }
         hash.finalize().into()
+    }
+
+    /// A hash of what the files hold that were taken by [`Section::file`] so far, or told of by
+    /// [`Section::reads`].
+    pub fn contents(&self) -> [u8; 32] {
+        self.contents.clone().finalize().into()
     }
 
     /// Where the table stands.
@@ -219,6 +229,20 @@ impl<'i> Section<'i> {
         let stand_in = self.is_stand_in(key);
         let path: PathBuf = self.optional(key).filter(|_| !stand_in)?;
         Some(self.base.join(path))
+    }
+
+    /// Takes the path of a file that is read once, at load.
+    pub fn file(&mut self, key: &'static str) -> Option<PathBuf> {
+        let path = self.path(key)?;
+        self.reads(&path);
+        Some(path)
+    }
+
+    /// Says that a file is about to be read, once, so that a reload can tell when it holds
+    /// something else. To be called before it is read: what changes in between then costs a
+    /// needless reload, where the other way round it would never be seen.
+    pub fn reads(&mut self, path: &Path) {
+        add_contents(path, &mut self.contents);
     }
 
     /// Takes an absolute URL of one of `schemes`; a secret may stand in it, so errors do not
@@ -360,6 +384,7 @@ impl<'i> Section<'i> {
 
     /// Moves the problems of a sub-table here, its unknown keys included.
     pub fn finish_child(&mut self, child: Self) {
+        self.contents.update(child.contents());
         child.finish(&mut self.problems);
     }
 
@@ -478,31 +503,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Hashes a value without its place. A letter for the type and a zero at the end keep values apart.
-fn hash_value(value: &DeValue<'_>, hash: &mut Sha256) {
-    match value {
-        DeValue::String(text) => hash.update(format!("s{text}")),
-        DeValue::Integer(number) => hash.update(format!("i{number}")),
-        DeValue::Float(number) => hash.update(format!("f{number}")),
-        DeValue::Boolean(yes) => hash.update(format!("b{yes}")),
-        DeValue::Datetime(time) => hash.update(format!("t{time}")),
-        DeValue::Array(items) => {
-            hash.update("[");
-            for item in items.iter() {
-                hash_value(item.get_ref(), hash);
-            }
-        }
-        DeValue::Table(table) => {
-            hash.update("{");
-            for (key, item) in table {
-                hash.update(&**key.get_ref());
-                hash.update([0]);
-                hash_value(item.get_ref(), hash);
-            }
-        }
-    }
-    hash.update([0]);
-}
-
 fn parse_url(text: &str, schemes: &[&str]) -> Result<url::Url, String> {
     let list = schemes.join(":// or ");
     let url = url::Url::parse(text)

@@ -59,6 +59,25 @@ async fn kinds_tells_of_every_kind_and_channel() {
 }
 
 #[tokio::test]
+async fn the_example_that_is_printed_of_each_kind_validates_once_it_is_copied() {
+    let known = watchbell(&["kinds", "--json"]).await.json();
+    let kinds = known["checks"].as_array().unwrap();
+    assert!(kinds.len() >= 10, "{known:#}");
+    for kind in kinds {
+        let kind = kind["name"].as_str().unwrap();
+        let printed = watchbell(&["kinds", kind]).await;
+        assert_eq!(printed.code, 0, "{}", printed.all());
+        let start = printed.out.find("[[check]]").expect("an example");
+        let lines = printed.out[start..].lines().map(str::trim);
+        let copied: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+        let setup = Setup::new().checks("copied.toml", &copied.join("\n"));
+        let done = setup.command(&["validate", "--no-secrets"]).await;
+        assert_eq!(done.code, 0, "{kind}: {}\n{}", copied.join("\n"), done.all());
+        assert!(!done.all().contains("warning"), "{kind}: {}", done.all());
+    }
+}
+
+#[tokio::test]
 async fn notify_test_goes_the_real_way_and_says_what_the_channel_answered() {
     let channels = FiveChannels::start().await;
     let setup = Setup::new().tables(&channels.toml("timeout = \"3s\""));

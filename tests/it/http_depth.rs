@@ -1,5 +1,6 @@
 //! The kind `http` against a real nginx: certificates of all sorts, HTTP/2, client certificates,
-//! compression, redirects; and an alert that shows what came.
+//! compression, redirects; and an alert that shows what came. Its certificates are shown to `rpc` and
+//! `tcp` as well.
 
 use crate::harness::{
     Folder, PATIENCE, Process, Setup, Signal, Slack, client, eventually, free_port,
@@ -90,6 +91,26 @@ fn check(name: &str, keys: &str, url: &str, more: &str) -> String {
     )
 }
 
+fn rpc(name: &str, port: u16, more: &str) -> String {
+    format!(
+        "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
+         expect = [\"result == '0x1'\"]\n[check.rpc]\nurl = \"https://localhost:{port}/rpc\"\n\
+         method = \"eth_chainId\"\n{more}\n\n"
+    )
+}
+
+fn tcp(name: &str, port: u16, text: &str, more: &str) -> String {
+    let talk = match text {
+        "" => String::new(),
+        text => format!("send = \"GET / HTTP/1.0\\r\\n\\r\\n\"\nexpect_text = \"{text}\""),
+    };
+    let host = if more.contains("ip_version") { "127.0.0.1" } else { "localhost" };
+    format!(
+        "[[check]]\nname = \"{name}\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
+         [check.tcp]\naddress = \"{host}:{port}\"\ntls = true\n{talk}\n{more}\n\n"
+    )
+}
+
 #[tokio::test]
 async fn certificates_good_and_bad_are_told_apart_and_both_versions_are_spoken() {
     let folder = Folder::new();
@@ -128,6 +149,10 @@ async fn certificates_good_and_bad_are_told_apart_and_both_versions_are_spoken()
                 ssl_certificate_key {path}/{name}.key;
                 {guard}
                 location / {{ default_type text/plain; return 200 'hello'; }}
+                location /rpc {{
+                    default_type application/json;
+                    return 200 '{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"0x1\"}}';
+                }}
             }}\n"
         ));
         ports.push(port);
@@ -166,6 +191,17 @@ async fn certificates_good_and_bad_are_told_apart_and_both_versions_are_spoken()
                 ),
                 check("led", led, &format!("{plain}/from"), ""),
                 check("circle", "", &format!("{plain}/loop"), ""),
+                rpc("rpc-own", ports[0], &trust),
+                rpc("rpc-stranger", ports[0], ""),
+                rpc("rpc-known", ports[4], &format!("{trust}\n{visitor}")),
+                rpc("rpc-unknown", ports[4], &trust),
+                rpc("rpc-careless", ports[3], "insecure_skip_verify = true"),
+                tcp("tcp-known", ports[4], "200 OK", &format!("{trust}\n{visitor}")),
+                tcp("tcp-unknown", ports[4], "200 OK", &trust),
+                tcp("tcp-named", ports[2], "", &format!("{trust}\nserver_name = 'shop.example'")),
+                tcp("tcp-misnamed", ports[2], "", &trust),
+                tcp("tcp-careless", ports[3], "", "insecure_skip_verify = true"),
+                tcp("tcp-six", ports[0], "", &format!("{trust}\nip_version = 6")),
             ]
             .concat(),
         )
@@ -174,7 +210,17 @@ async fn certificates_good_and_bad_are_told_apart_and_both_versions_are_spoken()
     for name in ["two", "one", "forced", "named", "careless", "known", "packed", "led"] {
         daemon.wait_for_status(name, "up").await;
     }
+    for name in ["rpc-own", "rpc-known", "rpc-careless", "tcp-known", "tcp-named", "tcp-careless"] {
+        daemon.wait_for_status(name, "up").await;
+    }
+    let known = daemon.get("/api/v1/checks/tcp-known").await;
+    assert!(known["facts"]["client_cert_days_left"].as_i64().is_some_and(|days| days > 1000));
     for (name, word) in [
+        ("rpc-stranger", "not from an authority that is trusted"),
+        ("rpc-unknown", "answered HTTP 400"),
+        ("tcp-unknown", "did not come"),
+        ("tcp-misnamed", "certificate is for shop.example, not localhost"),
+        ("tcp-six", "127.0.0.1 is no IPv6 address"),
         ("expired", " days ago, on 2020-01-01"),
         ("stranger", "certificate is for shop.example, not localhost"),
         ("own", "certificate is not from an authority that is trusted"),
@@ -244,4 +290,58 @@ async fn an_alert_shows_what_a_failing_server_said_and_no_secret() {
         assert!(!text.contains(secret), "{text}");
         assert!(!daemon.log().contains(secret), "{secret} is in the log");
     }
+}
+
+#[tokio::test]
+async fn certificates_that_were_renewed_in_their_place_count_after_a_reload() {
+    let folder = Folder::new();
+    let papers = Papers::new(folder.path());
+    papers.make("server", "localhost", 2090, true);
+    papers.make("visitor", "visitor", 2090, true);
+    let path = folder.path().display().to_string();
+    let (plain, port) = (free_port(), free_port());
+    let servers = format!(
+        "server {{ listen 127.0.0.1:{plain}; location / {{ return 200 'hello'; }} }}
+        server {{
+            listen 127.0.0.1:{port} ssl;
+            ssl_certificate {path}/server.pem;
+            ssl_certificate_key {path}/server.key;
+            ssl_client_certificate {path}/ca.pem;
+            ssl_verify_client on;
+            location / {{ return 200 'hello'; }}
+        }}"
+    );
+    let _nginx = nginx(&folder, &servers, plain).await;
+
+    // What the check reads is of another authority at first.
+    let own = Folder::new();
+    Papers::new(own.path()).make("me", "visitor", 2090, true);
+    let own_path = own.path().display();
+    let check = check(
+        "shop",
+        "",
+        &format!("https://localhost:{port}/"),
+        &format!(
+            "ca_file = \"{own_path}/ca.pem\"\ncert_file = \"{own_path}/me.pem\"\n\
+             key_file = \"{own_path}/me.key\""
+        ),
+    );
+    let daemon = Setup::new().checks("a.toml", &check).start().await;
+    let reason = async |word: &str| {
+        eventually(&format!("the check to say `{word}`"), PATIENCE, async || {
+            let found = daemon.get("/api/v1/checks/shop").await;
+            found["reasons"].to_string().contains(word).then_some(())
+        })
+        .await;
+    };
+    reason("not signed by the authority that it names").await;
+
+    std::fs::copy(folder.join("ca.pem"), own.join("ca.pem")).unwrap();
+    daemon.signal(Signal::HUP);
+    reason("status is 400").await;
+
+    std::fs::copy(folder.join("visitor.pem"), own.join("me.pem")).unwrap();
+    std::fs::copy(folder.join("visitor.key"), own.join("me.key")).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_status("shop", "up").await;
 }

@@ -1,6 +1,6 @@
 //! The machine in depth: real processes, and the units of a Debian that systemd has booted.
 
-use crate::harness::{Booted, Daemon, PATIENCE, Setup, eventually};
+use crate::harness::{Booted, Daemon, PATIENCE, Setup, SmallDisk, eventually};
 use serde_json::Value;
 use std::process::{Child, Command};
 
@@ -53,6 +53,27 @@ async fn processes_are_measured_and_a_restart_is_seen() {
     assert!(down["reasons"].to_string().contains("no process of `sleepers` runs"), "{down:#}");
     let _third = Sleeper::start("86397");
     daemon.wait_for_status("machine", "up").await;
+}
+
+#[tokio::test]
+async fn a_small_disk_that_turns_read_only_is_told() {
+    let disk = SmallDisk::mount(4);
+    let mount = disk.path().display().to_string();
+    let check = format!(
+        "[[check]]\nname = \"disk\"\nevery = \"1s\"\nconfirm_after = 1\nrecover_after = 1\n\
+         [check.system]\ndisks = [\"{mount}\"]\n"
+    );
+    let daemon = Setup::new().checks("a.toml", &check).start().await;
+    daemon.wait_for_status("disk", "up").await;
+    let found = facts(&daemon, "disk", |facts| facts["disks_turned_read_only"] == 0).await;
+    assert_eq!(found["disks"][&mount]["read_only"], false, "{found:#}");
+    disk.remount("ro");
+    let down = daemon.wait_for_status("disk", "down").await;
+    assert!(down["reasons"].to_string().contains("1 disks can be written no more"), "{down:#}");
+    let found = facts(&daemon, "disk", |facts| facts["disks_turned_read_only"] == 1).await;
+    assert_eq!(found["disks"][&mount]["read_only"], true, "{found:#}");
+    disk.remount("rw");
+    daemon.wait_for_status("disk", "up").await;
 }
 
 /// A service that runs, and one that ends with a failure.

@@ -7,7 +7,7 @@ mod tests;
 mod wire;
 
 use crate::check::support::absent::{ABSENT, Absent};
-use crate::check::support::dial::{self, Aim, Route, Secure, Target};
+use crate::check::support::dial::{self, Aim, Route, Secure, Target, route};
 use crate::check::support::hide::Hidden;
 use crate::check::support::tls::{self, Tls};
 use crate::check::support::{excerpt, millis};
@@ -65,6 +65,9 @@ pub const KIND: Kind = Kind {
         tls::CERT_FILE,
         tls::KEY_FILE,
         tls::SERVER_NAME,
+        route::IP_VERSION,
+        route::RESOLVER,
+        route::PROXY,
     ],
     facts: &[
         FactSpec::kept(
@@ -129,6 +132,7 @@ struct Grpc {
     target: Target,
     origin: Uri,
     tls: Option<Tls>,
+    route: Route,
     services: Vec<String>,
     metadata: HeaderMap,
     hidden: Hidden,
@@ -154,6 +158,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let services = section.built("services", read_services);
     let metadata = section.built("metadata", read_metadata).unwrap_or_default();
     let config = tls::read(section, &[b"h2"]);
+    let route = Route::read(section);
     if service.is_some() && services.is_some() {
         section.error_at(&services_place, "there is `service` already");
     }
@@ -175,6 +180,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
         target,
         origin,
         tls: Some(config?).filter(|_| secure),
+        route,
         services: services.unwrap_or_else(|| vec![service.unwrap_or_default()]),
         metadata,
         hidden,
@@ -290,8 +296,7 @@ impl Grpc {
     async fn ask(&self, run: &Run, facts: &mut Facts) -> Result<Vec<Answer<'_>>, String> {
         let clock = &*run.shared.clock;
         let secure = self.tls.as_ref().map(Secure::from);
-        let route = Route::default();
-        let dialled = dial::dial_by(clock, &self.target, secure, &route, Aim::Tunnel).await;
+        let dialled = dial::dial_by(clock, &self.target, secure, &self.route, Aim::Tunnel).await;
         dial::note(&dialled, clock, facts);
         if let Some(end) = self.tls.as_ref().and_then(|tls| tls.identity_ends) {
             facts.set(tls::CLIENT_CERT_DAYS_LEFT.name, tls::days_left(end, clock.wall()));

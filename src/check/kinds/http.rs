@@ -263,7 +263,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
 fn read_body(section: &mut Section<'_>) -> Option<Bytes> {
     let body = section.optional::<String>("body").map(Bytes::from);
     let place = section.place_of("body_file");
-    let Some(path) = section.path("body_file") else { return body };
+    let Some(path) = section.file("body_file") else { return body };
     if body.is_some() {
         section.error_at(&place, "there is a `body` already");
     }

@@ -146,6 +146,9 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     });
     let url = url?;
     let hidden = Hidden::of(&url);
+    for path in address::files(&url) {
+        section.reads(&section.base().join(path));
+    }
     let (address, ignored) = match Address::read(&url, section.base()) {
         Ok(read) => read,
         Err(what) => {

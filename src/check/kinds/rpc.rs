@@ -10,6 +10,7 @@ mod tests;
 
 use crate::check::support::absent::ABSENT;
 use crate::check::support::value::fact_of;
+use crate::check::support::{self, tls};
 use crate::check::{Check, Kind, Run};
 use crate::config::Section;
 use crate::model::{Fact, FactSpec, FactType, Facts, Observation, OptionDoc, Verdict};
@@ -40,8 +41,8 @@ pub const KIND: Kind = Kind {
             "reference",
             "list",
             "[]",
-            "URLs of other nodes of the same chain, at most 10, to compare with; `headers` do not \
-             go there, and each has half of the timeout",
+            "URLs of other nodes of the same chain, at most 10, to compare with; neither `headers` nor \
+             the options of TLS count there, and each has half of the timeout",
         ),
         OptionDoc::new("headers", "table", "", "headers of each request, such as a key"),
         OptionDoc::new(
@@ -71,6 +72,10 @@ pub const KIND: Kind = Kind {
             "evm: a contract to ask for a number (eth_call): `to`, `data`, `decimals` (default \
              0), `signed` (default false)",
         ),
+        tls::INSECURE_SKIP_VERIFY,
+        tls::CA_FILE,
+        tls::CERT_FILE,
+        tls::KEY_FILE,
     ],
     facts: &[
         FactSpec::passing("result", FactType::Any, "what `method` answered"),
@@ -244,16 +249,32 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     }
     let headers = section.built("headers", headers_of).unwrap_or_default();
 
+    let client = read_client(section);
+
     let unhealthy = chain.and_then(Chain::unhealthy);
     let endpoint = |url, headers| Endpoint::new(url, headers, unhealthy);
     Some(Box::new(Rpc {
-        endpoint: endpoint(url?, headers),
+        endpoint: endpoint(url?, headers).with_client(client?),
         chain,
         call: method.map(|method| (method, params.unwrap_or_else(no_params))),
         batch,
         evm,
         references: references.into_iter().map(|url| endpoint(url, HeaderMap::new())).collect(),
     }))
+}
+
+/// Takes the options of TLS, and gives a client of the check's own where there are some.
+#[expect(clippy::option_option, reason = "the outer one says that there are no problems")]
+fn read_client(section: &mut Section<'_>) -> Option<Option<reqwest::Client>> {
+    let options = [tls::INSECURE_SKIP_VERIFY, tls::CA_FILE, tls::CERT_FILE, tls::KEY_FILE];
+    let any = options.iter().any(|option| section.has(option.name));
+    let place = section.place().clone();
+    let config = tls::read_mutual(section, &[b"h2", b"http/1.1"])?;
+    if !any {
+        return Some(None);
+    }
+    let client = support::http_client(&config).map_err(|what| section.error_at(&place, what));
+    client.ok().map(Some)
 }
 
 fn no_params() -> Json {

@@ -51,6 +51,7 @@ pub const KIND: Kind = Kind {
         tls::CERT_SUBJECT,
         tls::CERT_ISSUER,
         tls::CERT_NAMES,
+        tls::CLIENT_CERT_DAYS_LEFT,
         FactSpec::passing("text", FactType::Text, "what came; absent where nothing is waited for"),
     ],
     example: r#"[[check]]
@@ -119,6 +120,9 @@ impl Tcp {
         let tls = self.tls.as_ref().map(Into::into);
         let dialled = dial::dial_by(clock, &self.target, tls, &self.route, Aim::Tunnel).await;
         dial::note(&dialled, clock, facts);
+        if let Some(end) = self.tls.as_ref().and_then(|tls| tls.identity_ends) {
+            facts.set(tls::CLIENT_CERT_DAYS_LEFT.name, tls::days_left(end, clock.wall()));
+        }
         let Dialled { mut stream, peer, .. } = dialled.map_err(|failed| failed.what)?;
         let start = clock.now().mono;
         if let Some(text) = &self.send {

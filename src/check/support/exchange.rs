@@ -191,6 +191,8 @@ impl Link {
         read: &mut Body,
     ) -> Result<(), String> {
         loop {
+            // A buffer holds thousands of tiny chunks, and nobody would see the timeout meanwhile.
+            tokio::task::consume_budget().await;
             let frame = match &mut self.wire {
                 Wire::One { connection, .. } => drive(connection, body.frame()).await,
                 Wire::Two { .. } => body.frame().await,

@@ -11,6 +11,7 @@ pub mod value;
 
 use crate::clock::Clock;
 use crate::config::Section;
+use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,7 @@ pub const USER_AGENT: &str = concat!("watchbell/", env!("CARGO_PKG_VERSION"));
 pub struct Shared {
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
-    /// For JSON-RPC and whatever else needs no timing of its phases. It uses no proxy from the
-    /// environment and follows no redirects.
+    /// For JSON-RPC; see [`http_client`].
     pub http: reqwest::Client,
 }
 
@@ -36,15 +36,24 @@ impl Shared {
     pub fn new(clock: Arc<dyn Clock>) -> Result<Self, String> {
         let options = tls::TlsOptions::default();
         let tls = tls::client_config(&options, &[b"h2", b"http/1.1"])?;
-        let http = reqwest::Client::builder()
-            .use_preconfigured_tls((*tls).clone())
-            .user_agent(USER_AGENT)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
-        Ok(Self { clock, http })
+        Ok(Self { clock, http: http_client(&tls)? })
     }
+}
+
+/// A client for whatever needs no timing of its phases. It uses no proxy from the environment and
+/// follows no redirects.
+///
+/// # Errors
+///
+/// It cannot be set up, in words.
+pub fn http_client(tls: &ClientConfig) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .use_preconfigured_tls(tls.clone())
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| format!("cannot set up the HTTP client: {error}"))
 }
 
 /// Takes an absolute URL that must be there, of one of `schemes`.

@@ -37,7 +37,8 @@ pub const CA_FILE: OptionDoc = OptionDoc::new(
     "ca_file",
     "string",
     "",
-    "a PEM file of certificates to trust in the place of the machine's own",
+    "a PEM file of certificates to trust in the place of the machine's own; a reload takes what it \
+     holds then",
 );
 
 /// The option of the certificates of [`TlsOptions::identity`].
@@ -46,7 +47,7 @@ pub const CERT_FILE: OptionDoc = OptionDoc::new(
     "string",
     "",
     "a PEM file with the client certificate to show (mTLS), followed by those that lead to its \
-     authority",
+     authority; a reload takes one that was renewed",
 );
 
 /// The option of the key of [`TlsOptions::identity`].
@@ -121,7 +122,7 @@ impl TlsOptions {
     /// Takes `ca_file` and `insecure_skip_verify`.
     fn read(section: &mut Section<'_>) -> Self {
         let place = section.place_of(CA_FILE.name);
-        let ca_file = section.path(CA_FILE.name).and_then(|path| {
+        let ca_file = section.file(CA_FILE.name).and_then(|path| {
             CaFile::read(&path).map_err(|what| section.error_at(&place, what)).ok()
         });
         let place = section.place_of(INSECURE_SKIP_VERIFY.name);
@@ -205,7 +206,7 @@ fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 fn read_identity(section: &mut Section<'_>) -> Option<Arc<Identity>> {
     let is_named = section.has(CERT_FILE.name);
     let places = (section.place_of(CERT_FILE.name), section.place_of(KEY_FILE.name));
-    let paths = (section.path(CERT_FILE.name), section.path(KEY_FILE.name));
+    let paths = (section.file(CERT_FILE.name), section.file(KEY_FILE.name));
     let (certificate, key) = match paths {
         (Some(certificate), key) => (certificate.clone(), key.unwrap_or(certificate)),
         (None, Some(_)) if !is_named => {

@@ -184,7 +184,11 @@ impl Driver {
             let begun = shared.clock.now();
             let judgement = match timeout(job.timeout, job.task.run()).await {
                 Ok(judgement) => judgement,
-                Err(_) => job.task.timed_out(begun.wall, job.timeout),
+                // What it took in truth: one that holds on past its timeout must not hide that.
+                Err(_) => {
+                    let after = shared.clock.now().mono.saturating_sub(begun.mono);
+                    job.task.timed_out(begun.wall, after)
+                }
             };
             Output { judgement, lateness: begun.mono.saturating_sub(due) }
         });

@@ -1,6 +1,6 @@
 """A gRPC server with the health service of grpcio-health-checking.
 
-grpc.py PORT FOLDER [SERVER_CERTIFICATE KEY]: the file `statuses` in the folder holds JSON, status by
+grpc.py PORT FOLDER [SERVER_CERTIFICATE KEY [CLIENT_AUTHORITY]]: the file `statuses` in the folder holds JSON, status by
 service; it is read again and again. `none` in its place registers no health service at all.
 """
 
@@ -25,9 +25,13 @@ if statuses.read_text() != "none":
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
 if len(sys.argv) > 3:
     certificate, key = (pathlib.Path(path).read_bytes() for path in sys.argv[3:5])
-    server.add_secure_port(
-        f"127.0.0.1:{port}", grpc.ssl_server_credentials([(key, certificate)])
+    authority = pathlib.Path(sys.argv[5]).read_bytes() if len(sys.argv) > 5 else None
+    credentials = grpc.ssl_server_credentials(
+        [(key, certificate)],
+        root_certificates=authority,
+        require_client_auth=authority is not None,
     )
+    server.add_secure_port(f"127.0.0.1:{port}", credentials)
 else:
     server.add_insecure_port(f"127.0.0.1:{port}")
 server.start()

@@ -16,18 +16,36 @@ pub struct Grpc {
     /// What its certificate comes from; it uses TLS only where it was started so.
     pub certificates: Certificates,
     folder: Folder,
-    tls: bool,
+    tls: Security,
+}
+
+/// Whom a server lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Security {
+    Plain,
+    Tls,
+    /// Only those with a certificate of its own authority.
+    Mutual,
 }
 
 impl Grpc {
     /// One without TLS, whose services have these statuses (JSON, by name); `none` registers no
     /// health service.
     pub async fn start(statuses: &str) -> Self {
-        Self::start_with(statuses, false).await
+        Self::start_with(statuses, Security::Plain).await
     }
 
-    /// One with or without TLS.
-    pub async fn start_with(statuses: &str, tls: bool) -> Self {
+    /// The same with TLS.
+    pub async fn start_secure(statuses: &str) -> Self {
+        Self::start_with(statuses, Security::Tls).await
+    }
+
+    /// The same with TLS, for those alone who show a certificate of its authority.
+    pub async fn start_mutual(statuses: &str) -> Self {
+        Self::start_with(statuses, Security::Mutual).await
+    }
+
+    async fn start_with(statuses: &str, tls: Security) -> Self {
         let folder = Folder::new();
         let certificates = Certificates::create(folder.path());
         write(&folder, statuses);
@@ -47,8 +65,11 @@ impl Grpc {
         let mut command = Command::new(python());
         command.arg(repository().join("tests/it/harness/grpc.py"));
         command.arg(self.port.to_string()).arg(self.folder.path());
-        if self.tls {
+        if self.tls != Security::Plain {
             command.arg(&self.certificates.certificate).arg(&self.certificates.key);
+        }
+        if self.tls == Security::Mutual {
+            command.arg(&self.certificates.ca);
         }
         let log = self.folder.join("grpc.log");
         let mut process = Process::spawn("grpcio", &mut command, &log);

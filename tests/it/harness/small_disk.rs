@@ -29,6 +29,13 @@ impl SmallDisk {
         self.folder.path()
     }
 
+    /// Mounts it anew as `ro` or `rw`, as the kernel does on its own after errors.
+    pub fn remount(&self, how: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{how}")]).arg(self.folder.path());
+        assert!(mount.status().unwrap().success(), "mount failed");
+    }
+
     /// Fills it up to the last byte.
     pub fn fill(&self) {
         use std::io::Write;

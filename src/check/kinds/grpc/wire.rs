@@ -1,7 +1,7 @@
 //! HTTP/2 over a connection that was dialled here, as a channel for tonic.
 
 use crate::check::support::dial::{self, Dialled, Stream};
-use crate::check::support::{USER_AGENT, excerpt};
+use crate::check::support::{USER_AGENT, excerpt, tls};
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
@@ -162,6 +162,9 @@ impl Peer {
             }
             _ => {}
         }
+        if let Some(what) = self.tongue.tls() {
+            return what;
+        }
         let mut innermost: &dyn Error = error;
         while let Some(inner) = innermost.source() {
             innermost = inner;
@@ -182,8 +185,9 @@ impl Peer {
 }
 
 /// What the other end spoke, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Spoken {
+    #[default]
     Nothing,
     Http1,
     Tls,
@@ -201,25 +205,41 @@ impl Spoken {
     }
 }
 
-#[derive(Clone)]
-struct Tongue(Arc<Mutex<Spoken>>);
+#[derive(Clone, Default)]
+struct Tongue(Arc<Mutex<Told>>);
 
-impl Default for Tongue {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(Spoken::Nothing)))
-    }
+#[derive(Default)]
+struct Told {
+    spoken: Spoken,
+    /// Why TLS failed, in words: hyper tells that to nobody who waits for an answer.
+    tls: Option<String>,
 }
 
 impl Tongue {
     fn get(&self) -> Spoken {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told().spoken
+    }
+
+    fn tls(&self) -> Option<String> {
+        self.told().tls.clone()
     }
 
     fn hear(&self, bytes: &[u8]) {
-        let mut spoken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *spoken == Spoken::Nothing && !bytes.is_empty() {
-            *spoken = Spoken::of(bytes);
+        let mut told = self.told();
+        if told.spoken == Spoken::Nothing && !bytes.is_empty() {
+            told.spoken = Spoken::of(bytes);
         }
+    }
+
+    fn fail(&self, error: &io::Error) {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = tls {
+            self.told().tls = Some(tls::explain(tls));
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -238,6 +258,9 @@ impl AsyncRead for Heard {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.tongue.hear(buf.filled().get(before..).unwrap_or_default());
+        if let Poll::Ready(Err(error)) = &read {
+            self.tongue.fail(error);
+        }
         read
     }
 }

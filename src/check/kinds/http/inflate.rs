@@ -71,6 +71,8 @@ async fn read(mut from: impl AsyncRead + Unpin, limit: usize, cut: bool) -> io::
     let mut body = Body { bytes: Vec::new(), truncated: cut };
     let mut piece = vec![0; (16 * 1024).min(limit + 1)];
     loop {
+        // It comes from memory, and so never waits by itself.
+        tokio::task::consume_budget().await;
         let count = match from.read(&mut piece).await {
             Ok(0) => return Ok(body),
             Ok(count) => count,

@@ -79,6 +79,25 @@ pub enum Encryption {
 /// An address, and the parameters of its URL that are not read.
 pub type Read = (Address, Vec<String>);
 
+/// The files that a URL names, as they stand there.
+pub fn files(url: &Url) -> Vec<PathBuf> {
+    let names = url
+        .query_pairs()
+        .filter(|(name, _)| matches!(plain_name(name), "sslrootcert" | "sslcert" | "sslkey"));
+    names.map(|(_, path)| PathBuf::from(&*path)).collect()
+}
+
+/// The name of a parameter that other clients spell otherwise.
+fn plain_name(name: &str) -> &str {
+    match name {
+        "ssl-mode" => "sslmode",
+        "ssl-ca" | "ssl-root-cert" => "sslrootcert",
+        "ssl-cert" => "sslcert",
+        "ssl-key" => "sslkey",
+        _ => name,
+    }
+}
+
 impl Address {
     /// Reads a URL; paths in it are relative to `base`.
     ///
@@ -89,16 +108,9 @@ impl Address {
         let mut ignored = Vec::new();
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in url.query_pairs().into_owned() {
-            // Spellings that other clients know.
-            let plain = match name.as_str() {
-                "ssl-mode" => "sslmode".to_owned(),
-                "ssl-ca" | "ssl-root-cert" => "sslrootcert".to_owned(),
-                "ssl-cert" => "sslcert".to_owned(),
-                "ssl-key" => "sslkey".to_owned(),
-                _ => name.clone(),
-            };
-            if PARAMETERS.contains(&plain.as_str()) {
-                parameters.push((plain, value));
+            let plain = plain_name(&name);
+            if PARAMETERS.contains(&plain) {
+                parameters.push((plain.to_owned(), value));
             } else {
                 ignored.push(name);
             }

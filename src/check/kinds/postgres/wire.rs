@@ -238,6 +238,8 @@ impl Wire {
     }
 
     async fn receive(&mut self) -> Result<Message, Trouble> {
+        // A buffer holds thousands of tiny messages, and nobody would see the timeout meanwhile.
+        tokio::task::consume_budget().await;
         loop {
             if let Some(header) = Header::parse(&self.buffer).map_err(garbage)? {
                 let length = usize::try_from(header.len()).unwrap_or(usize::MAX);

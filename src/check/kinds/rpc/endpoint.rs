@@ -1,6 +1,7 @@
 //! One JSON-RPC server, and a call to it.
 
 use crate::check::support::hide::Hidden;
+use crate::check::support::tls;
 use crate::check::support::value::excerpt;
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
@@ -32,6 +33,8 @@ pub struct Endpoint {
     unhealthy: Option<i64>,
     /// Set once the server was seen to take single calls only.
     no_batches: AtomicBool,
+    /// What is asked with in the place of what all checks share.
+    client: Option<reqwest::Client>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -86,7 +89,12 @@ impl Endpoint {
             hidden.add(&key);
         }
         let no_batches = AtomicBool::new(false);
-        Self { url, headers, shown, hidden, unhealthy, no_batches }
+        Self { url, headers, shown, hidden, unhealthy, no_batches, client: None }
+    }
+
+    /// The same, asked by a client of its own.
+    pub fn with_client(self, client: Option<reqwest::Client>) -> Self {
+        Self { client, ..self }
     }
 
     /// `text` without what is secret about this server.
@@ -201,7 +209,8 @@ impl Endpoint {
         http: &reqwest::Client,
         body: &Json,
     ) -> Result<(StatusCode, Vec<u8>), CallError> {
-        let request = http
+        let client = self.client.as_ref().unwrap_or(http);
+        let request = client
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .headers(self.headers.clone())
@@ -224,6 +233,8 @@ impl Endpoint {
                 return Err(CallError::Odd(format!("the answer of {shown} exceeds 1 MiB")));
             }
             body.extend_from_slice(&chunk);
+            // A buffer holds thousands of tiny chunks, and nobody would see the timeout meanwhile.
+            tokio::task::consume_budget().await;
         }
         Ok(body)
     }
@@ -246,14 +257,17 @@ impl Endpoint {
         let shown = &self.shown;
         let mut innermost: &dyn Error = error;
         let mut refused = false;
+        let mut tls = None;
         while let Some(source) = innermost.source() {
             innermost = source;
-            refused |= innermost
-                .downcast_ref::<io::Error>()
-                .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            let Some(io) = innermost.downcast_ref::<io::Error>() else { continue };
+            refused |= io.kind() == io::ErrorKind::ConnectionRefused;
+            tls = tls.or_else(|| within(io));
         }
         CallError::Odd(if refused {
             format!("connection refused by {shown}: no server listens there")
+        } else if let Some(tls) = tls {
+            format!("{shown}: {}", tls::explain(tls))
         } else if error.is_timeout() {
             format!("timeout: {shown} did not answer")
         } else {
@@ -280,6 +294,12 @@ impl Endpoint {
         let data = error.get_mut("data").map(Json::take).unwrap_or_default();
         CallError::Answered { code, message, data }
     }
+}
+
+/// The trouble with TLS that an I/O error wraps, perhaps in another: it is not among its sources.
+fn within(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<rustls::Error>().or_else(|| within(inner.downcast_ref::<io::Error>()?))
 }
 
 /// Whether an error says that the server is asked too often.

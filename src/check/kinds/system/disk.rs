@@ -2,7 +2,7 @@
 //! through them.
 
 use super::proc::Mount;
-use super::{percent, saturated};
+use super::{fault, percent, saturated};
 use crate::check::support::absent::Absent;
 use crate::model::Facts;
 use procfs::prelude::*;
@@ -74,6 +74,8 @@ struct Rates {
 
 /// What a run knows of the disks.
 pub struct Sight<'a> {
+    /// Where `/proc`, `/sys` and their like are.
+    pub root: &'a Path,
     /// What is mounted.
     pub mounts: &'a [Mount],
     /// Now and at the run before.
@@ -142,6 +144,10 @@ pub fn note(
             }
         }
     }
+    match sums.errors {
+        Some(errors) => facts.set("disk_errors", saturated(errors)),
+        None => absent.because("disk_errors", "no file system here counts them (ext4, btrfs do)"),
+    }
     facts.set("disks", Json::Object(disks));
     if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
 }
@@ -151,6 +157,7 @@ struct Sums {
     inodes: f64,
     full_in: f64,
     turned: i64,
+    errors: Option<u64>,
     rates: Option<(f64, f64, f64)>,
     devices: BTreeSet<(u32, u32)>,
 }
@@ -162,6 +169,7 @@ impl Default for Sums {
             inodes: 0.0,
             full_in: NEVER,
             turned: 0,
+            errors: None,
             rates: None,
             devices: BTreeSet::new(),
         }
@@ -207,6 +215,12 @@ fn one(
     });
     let device = rustix::fs::stat(path)
         .map(|stat| (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev)));
+    // What was mounted last hides what was there before.
+    let mount = sight.mounts.iter().rfind(|mount| mount.point == path);
+    if let Some(errors) = mount.and_then(|it| fault::count(sight.root, it, device.ok())) {
+        disk["errors"] = json!(saturated(errors));
+        sums.errors = Some(sums.errors.unwrap_or(0).saturating_add(errors));
+    }
     let rates = device.ok().and_then(|device| {
         let rates = sight.counts.0.rates(sight.counts.1, sight.span, device)?;
         Some((device, rates))

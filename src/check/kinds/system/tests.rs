@@ -2,9 +2,12 @@ use super::process::Watched;
 use super::{KIND, Machine, Options};
 use crate::check::Check;
 use crate::check::testing::{check, facts, number, observe, observe_until, problems, run};
+use crate::clock::{Clock as _, System};
 use crate::model::{Fact, Facts, Status};
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::UdpSocket;
 
 fn disk(facts: &Facts, path: &str, what: &str) -> f64 {
     let Some(Fact::Json(disks)) = facts.get("disks") else { panic!("no disks in {facts:?}") };
@@ -318,4 +321,87 @@ async fn a_bus_that_is_away_is_an_error_beside_the_other_facts() {
     let error = seen.error.expect("an error");
     assert!(error.starts_with("cannot ask systemd over D-Bus"), "{error}");
     assert!(seen.facts.get("cpu_percent").is_some());
+}
+
+/// The seconds between the beginning of the clock of NTP and that of Unix (RFC 5905, section 6).
+const SINCE_1900: i64 = 2_208_988_800;
+
+/// A time server whose clock is `ahead` of this machine's, and which answers only what a client may
+/// ask (RFC 5905, section 7.3). At stratum 0 its answer is a refusal. Gives its port.
+async fn time_server(ahead: Duration, stratum: u8) -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let port = socket.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        let mut asked = [0; 128];
+        while let Ok((length, client)) = socket.recv_from(&mut asked).await {
+            let (version, mode) = ((asked[0] >> 3) & 7, asked[0] & 7);
+            assert_eq!((length, mode), (48, 3), "no request of a client");
+            assert!(version == 3 || version == 4, "version {version}");
+            let millis = System::start().wall().after(ahead).as_millis();
+            let seconds = u32::try_from(millis / 1000 + SINCE_1900).expect("before 2036");
+            let fraction = u32::try_from(((millis % 1000) << 32) / 1000).expect("below a second");
+            let now = [seconds.to_be_bytes(), fraction.to_be_bytes()].concat();
+            let mut answer = vec![(version << 3) | 4, stratum, 6, 0xec];
+            // Root delay and dispersion, who it is, and when it was last set.
+            answer.extend([0; 8]);
+            answer.extend(if stratum == 0 { b"DENY" } else { b"LOCL" });
+            answer.extend(&now);
+            // When the client asked, by its own clock: a stranger cannot know that.
+            answer.extend(&asked[40..48]);
+            answer.extend(&now);
+            answer.extend(&now);
+            socket.send_to(&answer, client).await.expect("sent");
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn the_clock_is_compared_with_that_of_a_time_server() {
+    let ahead = time_server(Duration::from_secs(90), 2).await;
+    let seen = facts(&*check(&KIND, &format!("ntp_server = '127.0.0.1:{ahead}'"))).await;
+    let offset = number(&seen, "clock_offset_seconds");
+    assert!((offset - 90.0).abs() < 5.0, "{offset}");
+
+    let refusing = time_server(Duration::ZERO, 0).await;
+    let seen = facts(&*check(&KIND, &format!("ntp_server = '127.0.0.1:{refusing}'"))).await;
+    let Some(Fact::Json(absent)) = seen.get("absent") else { panic!("{seen:?}") };
+    let why = absent["clock_offset_seconds"].as_str().unwrap_or_default();
+    assert!(why.contains("cannot be asked"), "{why}");
+}
+
+#[tokio::test]
+async fn each_sensor_is_told_by_chip_and_label() {
+    let options = Options { temperatures: true, ..Options::default() };
+    let (folder, machine) = machine(&[], options);
+    let seen = facts(&machine).await;
+    let Some(Fact::Json(absent)) = seen.get("absent") else { panic!("{seen:?}") };
+    let why = absent["temperature_celsius"].as_str().unwrap_or_default();
+    assert!(why.contains("no sensors"), "{why}");
+
+    // A small board has thermal zones alone.
+    let zone = "sys/class/thermal/thermal_zone0";
+    write(&folder, &[(&format!("{zone}/type"), "soc\n"), (&format!("{zone}/temp"), "48500\n")]);
+    let seen = facts(&machine).await;
+    assert_eq!(number(&seen, "temperature_celsius"), 48.5);
+
+    let chip = |number: u8, file: &str| format!("sys/class/hwmon/hwmon{number}/{file}");
+    write(
+        &folder,
+        &[
+            (&chip(0, "name"), "coretemp\n"),
+            (&chip(0, "temp1_input"), "61000\n"),
+            (&chip(0, "temp1_label"), "Package id 0\n"),
+            (&chip(0, "temp2_input"), "-128000000\n"),
+            (&chip(0, "fan1_input"), "900\n"),
+            (&chip(1, "name"), "drivetemp\n"),
+            (&chip(1, "temp1_input"), "33000\n"),
+            (&chip(2, "name"), "drivetemp\n"),
+            (&chip(2, "temp1_input"), "34250\n"),
+        ],
+    );
+    let seen = facts(&machine).await;
+    assert_eq!(number(&seen, "temperature_celsius"), 61.0);
+    let Some(Fact::Json(all)) = seen.get("temperatures") else { panic!("{seen:?}") };
+    insta::assert_snapshot!(all, @r#"{"coretemp Package id 0":61.0,"drivetemp temp1":33.0,"drivetemp temp1 2":34.25}"#);
 }

@@ -228,6 +228,8 @@ impl Holder {
             format!("{peer} does not answer pings within {span}")
         };
         loop {
+            // A feed that never pauses must not keep a thread from all other checks.
+            tokio::task::consume_budget().await;
             let received = tokio::select! {
                 received = socket.next() => received,
                 _ = pings.tick() => {

@@ -168,6 +168,8 @@ impl Talk<'_> {
     /// The connection is over, in words.
     pub async fn next(&mut self, facts: &mut Facts) -> Result<Option<Utf8Bytes>, String> {
         loop {
+            // A buffer holds hundreds of tiny frames, and nobody would see the timeout meanwhile.
+            tokio::task::consume_budget().await;
             let received = match self.socket.next().await {
                 Some(received) => received.map_err(|error| words::explain(&error, self.peer))?,
                 None => return Err(words::explain_close(None, self.peer)),

@@ -90,7 +90,8 @@ async fn connect(
     let is_http = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
     match words.next().unwrap_or_default() {
         status if is_http && status.starts_with('2') => Ok(tcp),
-        "407" if is_http => {
+        // Some say 401, which is for web servers.
+        "407" | "401" if is_http => {
             Err(format!("proxy {}: it wants user and password ({line})", proxy.target))
         }
         _ if is_http => {
