@@ -261,10 +261,10 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 fn build_api(raw: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi {
     let pings = PlannedPings::of(&raw);
     let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
-    if let Some(TlsFiles { cert_file, key_file, place }) = raw.tls.as_ref().filter(|_| !dry) {
-        if let Err(error) = Certificate::read(cert_file, key_file) {
-            problems.push(place.error(format!("cannot be used: {error}")));
-        }
+    if let Some(TlsFiles { cert_file, key_file, place }) = raw.tls.as_ref().filter(|_| !dry)
+        && let Err(error) = Certificate::read(cert_file, key_file)
+    {
+        problems.push(place.error(format!("cannot be used: {error}")));
     }
     PlannedApi {
         listen: raw.listen,

@@ -2,55 +2,44 @@
 //! Debian.
 
 use crate::harness::{
-    Daemon, Folder, KEY, PATIENCE, Process, Setup, Webhook, eventually, free_port,
+    Daemon, Folder, KEY, Local, PATIENCE, Process, Setup, Webhook, eventually, free_port,
 };
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// A Prometheus whose one rule fires while its target, which is not there, is down.
+/// A Prometheus whose one rule fires while its target is down.
 struct Prometheus {
     _process: Process,
-    folder: Folder,
-    port: u16,
+    /// Dropped after the process.
+    _folder: Folder,
 }
 
 impl Prometheus {
-    fn start(alertmanager: u16) -> Self {
-        let folder = Folder::new();
-        let (port, nobody) = (free_port(), free_port());
+    fn start(alertmanager: u16, target: u16) -> Self {
+        let (folder, port) = (Folder::new(), free_port());
         let config = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
              rule_files: [rules.yml]\n\
              alerting:\n  alertmanagers:\n    - static_configs: [{{ targets: [\"127.0.0.1:{alertmanager}\"] }}]\n      \
              authorization: {{ credentials: {KEY} }}\n\
-             scrape_configs:\n  - job_name: shop\n    static_configs: [{{ targets: [\"127.0.0.1:{nobody}\"] }}]\n"
+             scrape_configs:\n  - job_name: shop\n    static_configs: [{{ targets: [\"127.0.0.1:{target}\"] }}]\n"
         );
         std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-        write_rules(folder.path(), "up == 0");
+        write_rules(folder.path());
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
         command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}")).arg("--web.enable-lifecycle");
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let process = Process::spawn("prometheus", &mut command, &folder.join("prometheus.log"));
-        Self { _process: process, folder, port }
-    }
-
-    /// Nothing is wrong any more.
-    async fn calm(&self) {
-        write_rules(self.folder.path(), "up == 2");
-        let url = format!("http://127.0.0.1:{}/-/reload", self.port);
-        let answer = crate::harness::client().post(url).send().await.unwrap();
-        assert!(answer.status().is_success());
+        Self { _process: process, _folder: folder }
     }
 }
 
-fn write_rules(folder: &Path, expr: &str) {
-    let rules = format!(
-        "groups:\n  - name: shop\n    rules:\n      - alert: TargetDown\n        expr: {expr}\n        \
-         labels: {{ severity: warning, team: shop }}\n        \
-         annotations: {{ summary: 'the target is down', dashboard: 'https://grafana.example/d/1' }}\n"
-    );
+fn write_rules(folder: &Path) {
+    let rules = "groups:\n  - name: shop\n    rules:\n      - alert: TargetDown\n        expr: up == 0\n        \
+         labels: { severity: warning, team: shop }\n        \
+         annotations: { summary: 'the target is down', dashboard: 'https://grafana.example/d/1' }\n";
     std::fs::write(folder.join("rules.yml"), rules).unwrap();
 }
 
@@ -72,7 +61,10 @@ async fn prometheus_sends_its_alerts_and_amtool_silences_them() {
     let hook = Webhook::start();
     let channel = hook.channel("ops", "rate_limit = \"1000/h\"");
     let daemon = Setup::new().tables(&channel).start().await;
-    let prometheus = Prometheus::start(daemon.port());
+    let metrics = axum::routing::get(async || "shops 1\n");
+    let mut target = Local::router(axum::Router::new().route("/metrics", metrics));
+    target.stop();
+    let _prometheus = Prometheus::start(daemon.port(), target.port);
 
     let incident = daemon.wait_for_incident("TargetDown", "open", &[]).await;
     assert_eq!(
@@ -101,7 +93,7 @@ async fn prometheus_sends_its_alerts_and_amtool_silences_them() {
     assert!(!amtool(&daemon, &["silence", "query"]).await.contains("a move"));
     amtool(&daemon, &["config", "show"]).await;
 
-    prometheus.calm().await;
+    target.start_again();
     daemon.wait_for_incident("TargetDown", "resolved", &[]).await;
     hook.inbox.wait_for(1, &["resolved", "TargetDown"]).await;
     let none = eventually("amtool to see nothing", PATIENCE, async || {

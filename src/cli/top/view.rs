@@ -109,6 +109,13 @@ mod tests {
         top.say("shop-api is down".to_owned());
         let mut terminal = Terminal::new(TestBackend::new(76, 6)).unwrap();
         terminal.draw(|frame| assert_eq!(draw(frame, &top), 2)).unwrap();
-        insta::assert_snapshot!(terminal.backend(), @"");
+        insta::assert_snapshot!(terminal.backend(), @r#"
+        "1 down  0 degraded  0 unknown  1 up                                         "
+        "CHECK     KIND       STATUS     LATEST              LATENCY    WHY          "
+        "shop-api  http       down       ▁▄█                 12 ms      status is 503"
+        "core-db   http       up                             12 ms                   "
+        "shop-api is down                                                            "
+        "q quit  / search  a acknowledge  s silence  p pause  r run now              "
+        "#);
     }
 }

@@ -1,9 +1,7 @@
 //! Alerts that other programs send in, one story each.
 
-use super::stories::routed;
-use super::world::{World, secs};
+use super::world::{World, rules, secs};
 use crate::model::{Alert, HeldBecause, Labels, Moment, Name, Origin, Severity, subject_of};
-use crate::route::OwnOptions;
 
 fn alert(pairs: &[(&str, &str)], now: Moment, holds: u64) -> Alert {
     let labels: Labels =
@@ -29,7 +27,7 @@ fn send(world: &mut World, instance: &str, holds: u64) {
 }
 
 fn world() -> World {
-    World::with(Vec::new(), routed(OwnOptions::default(), &["chat"]))
+    World::with(Vec::new(), rules(&["chat"]))
 }
 
 #[test]
@@ -134,7 +132,7 @@ fn a_silence_matches_the_labels_of_an_alert() {
 fn a_reload_leaves_alerts_alone() {
     let mut world = world();
     send(&mut world, "a", 240);
-    world.reload(Vec::new(), routed(OwnOptions::default(), &["chat"]));
+    world.reload(Vec::new(), rules(&["chat"]));
     world.accept();
     assert_eq!(world.words("chat"), ["opened HighLoad"]);
 }
