@@ -32,6 +32,8 @@ pub struct AppControl {
     pub name: Name,
     /// When it started.
     pub started: Moment,
+    /// What its store is: `sqlite` or `postgres`.
+    pub engine: &'static str,
     /// Who runs checks.
     pub scheduler: Scheduler,
     /// What the scheduler runs.
@@ -241,7 +243,7 @@ impl Control for AppControl {
             started: self.started,
             ready: moves(schedule.alive_at, self.clock.now().mono),
             outbox_depth: desks.iter().map(|desk| desk.depth as u64).sum(),
-            store: StoreView { engine: "sqlite", error, waiting, dropped: self.writer.dropped() },
+            store: StoreView { engine: self.engine, error, waiting, dropped: self.writer.dropped() },
             schedule_lag: schedule.worst_lateness,
             in_flight: schedule.in_flight as u64,
             missed_runs: schedule.missed_total,

@@ -198,6 +198,10 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let control = AppControl {
         name: plan.name,
         started,
+        engine: match &plan.history.store {
+            StoreAddress::Sqlite(_) => "sqlite",
+            StoreAddress::Postgres(_) => "postgres",
+        },
         scheduler: scheduler.clone(),
         jobs: Arc::clone(&jobs),
         heartbeats: Arc::clone(&heartbeats),

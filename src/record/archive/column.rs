@@ -4,7 +4,9 @@ use super::ArchiveError;
 use pco::ChunkConfig;
 use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress_into};
+use std::cell::RefCell;
 use std::collections::HashMap;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// How hard to press. More takes several times as long for a percent.
 const LEVEL: usize = 6;
@@ -12,6 +14,12 @@ const LEVEL: usize = 6;
 const TEXT_LEVEL: i32 = 3;
 /// More than this is no column of texts that was written here.
 const LONGEST_TEXTS: usize = 64 << 20;
+
+thread_local! {
+    // Each is made once a thread: making one takes longer than packing a page.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Packs numbers.
 pub(super) fn pack<T: Number>(numbers: &[T]) -> Result<Vec<u8>, ArchiveError> {
@@ -58,7 +66,7 @@ impl<'a> Texts<'a> {
             return Ok(Vec::new());
         }
         let plain = postcard::to_stdvec(&self.all).map_err(ArchiveError::unfit)?;
-        zstd::bulk::compress(&plain, TEXT_LEVEL).map_err(ArchiveError::unfit)
+        deflate(&plain)
     }
 
     /// What was packed, by number.
@@ -72,11 +80,27 @@ impl<'a> Texts<'a> {
 
 /// Presses bytes that repeat.
 pub(super) fn deflate(bytes: &[u8]) -> Result<Vec<u8>, ArchiveError> {
-    zstd::bulk::compress(bytes, TEXT_LEVEL).map_err(ArchiveError::unfit)
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(compressor) => compressor,
+            None => Compressor::new(TEXT_LEVEL).map_err(ArchiveError::unfit)?,
+        };
+        let packed = compressor.compress(bytes).map_err(ArchiveError::unfit);
+        *kept = Some(compressor);
+        packed
+    })
 }
 
 /// Undoes [`deflate`].
 pub(super) fn inflate(bytes: &[u8]) -> Result<Vec<u8>, ArchiveError> {
-    let size = zstd::bulk::Decompressor::upper_bound(bytes).unwrap_or(LONGEST_TEXTS);
-    zstd::bulk::decompress(bytes, size.min(LONGEST_TEXTS)).map_err(ArchiveError::damaged)
+    let size = Decompressor::upper_bound(bytes).unwrap_or(LONGEST_TEXTS).min(LONGEST_TEXTS);
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = match kept.take() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new().map_err(ArchiveError::unfit)?,
+        };
+        let plain = decompressor.decompress(bytes, size).map_err(ArchiveError::damaged);
+        *kept = Some(decompressor);
+        plain
+    })
 }
