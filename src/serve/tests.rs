@@ -1,6 +1,6 @@
 mod act;
 mod alertmanager;
-mod fake;
+pub(super) mod fake;
 mod operate;
 mod wire;
 
