@@ -35,7 +35,8 @@ pub(super) async fn serve(uri: Uri) -> Answer {
     Ok(([(header::CONTENT_TYPE, "application/json")], openapi()).into_response())
 }
 
-fn document() -> Json {
+/// The document.
+pub(super) fn document() -> Json {
     let mut paths: Map<String, Json> = Map::new();
     for Operation { path, method, document } in operations::all() {
         let item = paths.entry(path).or_insert_with(|| json!({}));
@@ -128,6 +129,3 @@ fn require_all(shape: &mut Json) {
         shape.insert("required".to_owned(), Json::Array(all));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,7 @@
 mod act;
 mod alertmanager;
-pub(super) mod fake;
+mod fake;
+mod openapi;
 mod operate;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 /// What Schemathesis may not know. Each exception says which rule of the design it stands for.
 const SETTINGS: &str = r#"
 [generation]
-max-examples = 20
+max-examples = 10
 deterministic = true
 
 # What is understood, but cannot be, is answered with 422: an end that lies in the past, matchers
@@ -68,7 +68,8 @@ async fn the_api_is_as_its_document_says() {
     // It never ends; and a run on demand takes as long as the check.
     command.args(["--exclude-path", "/api/v1/events"]);
     command.args(["--exclude-path", "/api/v1/checks/{name}/run"]);
-    command.args(["--header", &format!("Authorization: Bearer {KEY}"), "--workers", "2"]);
+    // One worker: Python up to 3.11 cannot parse itself in several threads at a time.
+    command.args(["--header", &format!("Authorization: Bearer {KEY}"), "--workers", "1"]);
     command.args(["--warnings", "off", "--max-failures", "40"]);
     command.env("HYPOTHESIS_STORAGE_DIRECTORY", folder.join("hypothesis"));
     let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap();

@@ -244,6 +244,8 @@ impl Operation {
 /// A name for programs, such as `getChecksNameResults`.
 fn id(method: &str, path: &str) -> String {
     let mut id = method.to_owned();
+    // What an Alertmanager has below `/-/` has its names here, too.
+    let path = path.replace("/-/", "/v2/");
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
     for word in words.filter(|word| !matches!(*word, "" | "api" | "v1")) {
         let (first, rest) = word.split_at(1);

@@ -1,5 +1,5 @@
-use super::super::tests::fake::{Daemon, OPERATOR, PUSHER, READER};
-use super::{document, openapi};
+use super::super::openapi::{document, openapi};
+use super::fake::{Daemon, OPERATOR, PUSHER, READER};
 use serde_json::Value as Json;
 use std::path::Path;
 
