@@ -26,6 +26,11 @@ docs:
 kinds:
     cargo run --locked --quiet -- kinds --markdown docs/kinds
 
+# Writes the document of the API anew; a test tells when it is stale.
+openapi:
+    cargo run --locked --quiet -- schema openapi >docs/openapi.json.new
+    mv docs/openapi.json.new docs/openapi.json
+
 # Licences, sources and unwanted crates, where cargo-deny is installed.
 deny:
     @if command -v cargo-deny >/dev/null; then \

@@ -17,6 +17,7 @@ mod progress;
 mod remote;
 mod render;
 mod run;
+mod schema;
 mod silence;
 mod snooze;
 mod status;
@@ -122,6 +123,9 @@ enum Command {
     Key(key::KeyCommand),
     /// List the kinds of checks and channels, or show all about one
     Kinds(kinds::KindsArgs),
+    /// Print a contract of the program, for other programs
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Print what a shell needs to complete these commands
     Completions(completions::CompletionsArgs),
     /// Print the manual page, or write those of all subcommands
@@ -188,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Key(command) => key::run(&command),
         Command::Kinds(args) => kinds::run(&args),
+        Command::Schema(command) => schema::run(&command),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

@@ -1,6 +1,7 @@
 use super::{HeartbeatState, HeldBecause, Labels, Name, Origin, Severity, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What the daemon remembers of a check between two runs, and over a restart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,7 +161,7 @@ pub struct Incident {
 }
 
 /// Somebody has taken an incident on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Acknowledgement {
     /// Who.
     pub by: String,
@@ -267,7 +268,7 @@ impl Incident {
 }
 
 /// One line of an incident's story.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEntry {
     /// When.
     pub at: Timestamp,
@@ -279,35 +280,41 @@ pub struct TimelineEntry {
 }
 
 /// An incident in the shape that the API promises.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Incident)]
 pub struct IncidentView<'a> {
-    /// See [`Incident::id`].
+    /// A ULID: sorts by time of opening.
     pub id: &'a str,
-    /// See [`Incident::check`].
+    /// Whose incident it is; the daemon's own start with `watchbell:`.
     pub check: &'a str,
-    /// See [`Incident::severity`].
+    /// How much it matters now.
     pub severity: Severity,
     /// The confirmed status.
     pub status: Status,
     /// `open` or `resolved`.
     pub state: &'static str,
-    /// See [`Incident::opened_at`].
+    /// When it was confirmed.
     pub opened_at: Timestamp,
-    /// See [`Incident::resolved_at`].
+    /// When it was over, if it is.
     pub resolved_at: Option<Timestamp>,
-    /// See [`Incident::acknowledged`].
+    /// Who has taken it on.
+    #[schema(value_type = Option<Acknowledgement>)]
     pub acknowledged: Option<&'a Acknowledgement>,
-    /// See [`Incident::suppressed_by`].
+    /// Why people are not told, while they are not.
     pub suppressed_by: Option<HeldBecause>,
-    /// See [`Incident::snoozed_until`].
+    /// No reminder and no escalation before.
     pub snoozed_until: Option<Timestamp>,
-    /// See [`Incident::reasons`].
+    /// The latest reasons, in words.
+    #[schema(value_type = Vec<String>)]
     pub reasons: &'a [String],
-    /// See [`Incident::labels`].
+    /// The labels of the check when it opened.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: &'a Labels,
-    /// See [`Incident::dependents`].
+    /// The checks that stand on this one, directly or over others; the first of them by name.
+    #[schema(value_type = Vec<String>)]
     pub dependents: &'a [Name],
-    /// See [`Incident::timeline`].
+    /// What happened, oldest first.
+    #[schema(value_type = Vec<TimelineEntry>)]
     pub timeline: &'a [TimelineEntry],
 }
 

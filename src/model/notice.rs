@@ -2,6 +2,7 @@ use super::{Incident, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// A message that is owed to one recipient about one or more incidents: a row of the outbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ impl Notice {
 }
 
 /// What a notice tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// An incident opened.
@@ -158,7 +159,7 @@ impl fmt::Display for What {
 }
 
 /// Where a notice stands in the outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NoticeState {
     /// Owed, and tried as soon as it is due.
@@ -174,6 +175,10 @@ pub enum NoticeState {
 }
 
 impl NoticeState {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Sent, Self::Held, Self::Rejected, Self::Cancelled];
+
     /// The word in the API and in the store.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -187,14 +192,12 @@ impl NoticeState {
 
     /// The state that `word` names.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Pending, Self::Sent, Self::Held, Self::Rejected, Self::Cancelled]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
 /// What holds a notice back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBecause {
     /// Something that the check stands on is down, or is being looked at.

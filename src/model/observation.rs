@@ -1,6 +1,7 @@
 use super::{Facts, Name, Status, Timestamp};
 use serde::Serialize;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// What one run of a check found: facts, or the error that it met. Not an opinion.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +67,7 @@ pub struct Judgement {
 }
 
 /// One run as the history keeps it and the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RunResult {
     /// Whose result it is.
     #[serde(skip)]
@@ -80,6 +81,7 @@ pub struct RunResult {
     /// Why it was not up.
     pub reasons: Vec<String>,
     /// The facts that are kept, as a JSON object.
+    #[schema(value_type = Object)]
     pub facts: serde_json::Value,
     /// For how long it says how the check is, if no other run follows: past that nobody knows.
     #[serde(skip)]

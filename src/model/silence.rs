@@ -1,6 +1,7 @@
 use super::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// A time in which nobody wants to hear of certain incidents, set by a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ impl Silence {
 }
 
 /// Whether a silence is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceState {
     /// It is.
@@ -71,7 +72,7 @@ impl SilenceState {
 }
 
 /// A test on one label, as Alertmanager knows it: `team="shop"`, `name=~"shop-.*"`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Matcher {
     /// The label; `name`, `alertname`, `kind` and `severity` are there for every incident.

@@ -2,8 +2,8 @@
 //! and silence: version 2 of its API
 //! (<https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml>).
 
-mod alerts;
-mod silences;
+pub(super) mod alerts;
+pub(super) mod silences;
 
 use super::query::Query;
 use super::router::{Shared, json};

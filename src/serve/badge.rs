@@ -76,6 +76,8 @@ pub(super) async fn badge(
         )));
     };
     let query = Query::read(&uri, &["window"], &[])?;
+    // Also where it says nothing, so that a mistake in it is told.
+    span_of(&query, "30d")?;
     let view = find(&shared, Ok(Path(name)))?;
     let badge = match kind {
         "status" => of_status(&view),

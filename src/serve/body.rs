@@ -52,14 +52,24 @@ impl Fields {
         let Json::String(text) = value else {
             return Err(Problem::bad_body(format!("`{key}` is a text.")));
         };
-        let text = text.trim();
         if text.chars().count() > LONGEST {
             return Err(Problem::bad_body(format!("`{key}` has up to {LONGEST} characters.")));
         }
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             return Err(Problem::bad_body(format!("`{key}` holds a control character.")));
         }
+        let text = text.trim();
         Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    /// A text that says when: an empty one is refused, since it may be a mistake that makes
+    /// something last for ever.
+    fn moment(&mut self, key: &str) -> Result<Option<String>, Problem> {
+        let is_there = self.0.get(key).is_some_and(|value| !value.is_null());
+        match self.text(key)? {
+            None if is_there => Err(Problem::bad_body(format!("`{key}` is empty: leave it out."))),
+            text => Ok(text),
+        }
     }
 
     /// Who does it: the field if it is there, else the name of the key.
@@ -74,7 +84,7 @@ impl Fields {
 
     /// A time in RFC 3339.
     pub(super) fn time(&mut self, key: &str) -> Result<Option<Timestamp>, Problem> {
-        let Some(text) = self.text(key)? else { return Ok(None) };
+        let Some(text) = self.moment(key)? else { return Ok(None) };
         let time = chrono::DateTime::parse_from_rfc3339(&text).map_err(|_| {
             let text = shown(&text);
             Problem::bad_body(format!(
@@ -94,7 +104,7 @@ impl Fields {
     ) -> Result<Option<Timestamp>, Problem> {
         let time = self.time(until)?;
         let span =
-            match self.text("for")? {
+            match self.moment("for")? {
                 None => None,
                 Some(text) => Some(parse_duration(&shown(&text)).map_err(|why| {
                     Problem::bad_body(format!("`for` is how long it counts: {why}"))
@@ -185,6 +195,8 @@ mod tests {
             (json!({ "for": "2s", "until": "1970-01-01T00:00:11Z" }), 400),
             (json!({ "for": "soon" }), 400),
             (json!({ "for": 2 }), 400),
+            (json!({ "for": " " }), 400),
+            (json!({ "until": "" }), 400),
             (json!({ "until": "tomorrow" }), 400),
             (json!({ "for": "0s" }), 422),
             (json!({ "until": "1970-01-01T00:00:10Z" }), 422),

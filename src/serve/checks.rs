@@ -16,19 +16,24 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, Uri, header};
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// JSON, one value a line.
 const LINES: &str = "application/x-ndjson";
 
 /// A check in the shape that the API promises.
-#[derive(Serialize)]
-struct CheckJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Check)]
+pub(super) struct CheckJson<'a> {
     name: &'a str,
     kind: &'a str,
     status: Status,
     since: Timestamp,
+    #[schema(value_type = Vec<String>)]
     reasons: &'a [String],
+    #[schema(value_type = Object)]
     facts: &'a Facts,
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     labels: &'a Labels,
     severity: Severity,
     last_run: Option<Timestamp>,

@@ -17,6 +17,7 @@ use http::{Uri, header};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The spans that uptime is told for, back from now.
@@ -38,8 +39,9 @@ const MOST_POINTS: u32 = 1000;
 const LONGEST: Duration = Duration::from_secs(3660 * 86_400);
 
 /// What is known of a span of time.
-#[derive(Serialize)]
-struct UptimeJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Uptime)]
+pub(super) struct UptimeJson {
     /// From when on; the finest border that is still kept.
     from: Timestamp,
     to: Timestamp,
@@ -78,15 +80,17 @@ impl UptimeJson {
 }
 
 /// An uptime with what its span is called.
-#[derive(Serialize)]
-struct NamedJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = NamedUptime)]
+pub(super) struct NamedJson {
     name: String,
     #[serde(flatten)]
     uptime: UptimeJson,
 }
 
-#[derive(Serialize)]
-struct UptimesJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Uptimes)]
+pub(super) struct UptimesJson {
     windows: Vec<NamedJson>,
     /// Months of the calendar, the latest first.
     months: Vec<NamedJson>,
@@ -161,8 +165,9 @@ fn sum<'r>(parts: impl Iterator<Item = &'r Rollups>) -> Rollup {
 
 /// How long runs took that found the check up or degraded, in milliseconds. Quantiles are right
 /// within 1%.
-#[derive(Serialize)]
-struct LatencyJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Latency)]
+pub(super) struct LatencyJson {
     at: Timestamp,
     runs: u64,
     min_ms: Option<f64>,
@@ -194,8 +199,9 @@ impl LatencyJson {
     }
 }
 
-#[derive(Serialize)]
-struct SeriesJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = LatencySeries)]
+pub(super) struct SeriesJson {
     from: Timestamp,
     to: Timestamp,
     /// Of the whole span.
@@ -272,14 +278,25 @@ pub(super) async fn whole(
 }
 
 /// One hour of the week.
-#[derive(Serialize)]
-struct HeatJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = HourOfWeek)]
+pub(super) struct HeatJson {
     /// 1 is Monday.
     weekday: u32,
     hour: u32,
     uptime: Option<f64>,
     #[serde(flatten)]
     latency: LatencyJson,
+}
+
+/// The week by the hour.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HeatMap)]
+pub(super) struct HeatsJson {
+    from: Timestamp,
+    to: Timestamp,
+    /// Hours of which nothing is known are left out.
+    items: Vec<HeatJson>,
 }
 
 /// `GET /api/v1/checks/{name}/heat?window=30d`: by hour and weekday.
@@ -304,7 +321,7 @@ pub(super) async fn heat(
             latency: LatencyJson::new(from, &rollup),
         })
         .collect();
-    json(&serde_json::json!({ "from": from, "to": to, "items": items }))
+    json(&HeatsJson { from, to, items })
 }
 
 /// How an export is written.

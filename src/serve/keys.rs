@@ -6,10 +6,12 @@ use axum::extract::State;
 use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// What may be told of a key: everything but the key.
-#[derive(Serialize)]
-struct KeyJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Key)]
+pub(super) struct KeyJson<'a> {
     name: &'a str,
     scopes: Vec<&'static str>,
     expires_at: Option<Timestamp>,

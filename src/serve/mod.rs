@@ -18,6 +18,7 @@ mod link;
 mod listen;
 mod metrics;
 mod notices;
+mod openapi;
 mod page;
 mod ping;
 mod problem;
@@ -36,6 +37,7 @@ pub use feed::{Feed, News, Verdict};
 pub use key::{ApiKey, KeyError, Keys, Scope};
 pub use link::{Deed, LINKS_LAST, Links, Permit};
 pub use listen::{Door, serve};
+pub use openapi::openapi;
 use problem::Problem;
 
 use crate::clock::Clock;

@@ -10,10 +10,12 @@ use axum::extract::{Path, State};
 use http::Uri;
 use serde::Serialize;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A notice in the shape that the API promises.
-#[derive(Serialize)]
-struct NoticeJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Notice)]
+pub(super) struct NoticeJson<'a> {
     id: &'a str,
     incidents: Vec<&'a str>,
     checks: Vec<&'a str>,
@@ -67,10 +69,10 @@ impl<'a> From<&'a Notice> for NoticeJson<'a> {
 
 /// `GET /api/v1/notices`: newest first.
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer {
-    const STATES: [&str; 5] = ["pending", "sent", "held", "rejected", "cancelled"];
+    let states = NoticeState::ALL.map(NoticeState::as_str);
     let query = Query::read(&uri, &["state", "channel", "incident"], &[])?;
     let filter = NoticeFilter {
-        state: query.word("state", &STATES, NoticeState::from_word)?,
+        state: query.word("state", &states, NoticeState::from_word)?,
         channel: query.one("channel").map(str::to_owned),
         incident: query.one("incident").map(str::to_owned),
     };

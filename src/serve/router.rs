@@ -5,8 +5,8 @@ use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
-    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, page, ping,
-    silences, status, tagged,
+    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
+    page, ping, silences, status, tagged,
 };
 use crate::config::Origins;
 use crate::model::{CheckView, Incident};
@@ -112,6 +112,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
     let read = Router::new()
         .route("/ready", get(status::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/openapi.json", get(openapi::serve))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/checks", get(checks::list))
         .route("/api/v1/checks/{name}", get(checks::one))

@@ -14,13 +14,15 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// The most matchers of one silence.
 const MOST_MATCHERS: usize = 100;
 
 /// A silence in the shape that the API promises.
-#[derive(Serialize)]
-struct SilenceJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Silence)]
+pub(super) struct SilenceJson<'a> {
     id: &'a str,
     state: SilenceState,
     /// As people write them, such as `team="shop"`.
@@ -177,6 +179,10 @@ fn read_matcher(item: Json) -> Result<Matcher, Problem> {
         _ => return Err(refuse("it is a text such as team=shop, or an object".to_owned())),
     };
     let too_long = |text: &str| text.chars().count() > LONGEST;
+    if matcher.name.contains('\0') || matcher.value.contains('\0') {
+        // No database takes one in a text.
+        return Err(refuse("its name and value hold no zero character".to_owned()));
+    }
     if matcher.name.is_empty() || too_long(&matcher.name) || too_long(&matcher.value) {
         return Err(refuse(format!("its name and value have up to {LONGEST} characters")));
     }

@@ -1,6 +1,7 @@
 mod act;
 mod alertmanager;
 mod fake;
+mod openapi;
 mod operate;
 mod wire;
 

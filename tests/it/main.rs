@@ -38,6 +38,7 @@ mod live;
 mod load;
 mod mail_servers;
 mod names;
+mod openapi;
 mod operate;
 mod others_accept_what_is_sent;
 mod plugins;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long an alert holds whose sender names no end: Alertmanager's `resolve_timeout`.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -105,10 +106,13 @@ fn check(pairs: &Labels, longest: usize) -> Result<(), String> {
 }
 
 /// An alert as it is told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ToldAlert {
+#[schema(as = V2Alert)]
+pub(in crate::serve) struct ToldAlert {
+    #[schema(value_type = BTreeMap<String, String>)]
     labels: Labels,
+    #[schema(value_type = BTreeMap<String, String>)]
     annotations: Labels,
     receivers: Vec<Receiver>,
     fingerprint: String,
@@ -120,15 +124,17 @@ struct ToldAlert {
     status: Held,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Receiver {
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = V2Receiver)]
+pub(in crate::serve) struct Receiver {
     name: String,
 }
 
 /// Whether people hear of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Held {
+#[schema(as = V2AlertStatus)]
+pub(in crate::serve) struct Held {
     state: &'static str,
     silenced_by: Vec<String>,
     inhibited_by: Vec<String>,
@@ -185,10 +191,13 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
 }
 
 /// Alerts that have their labels and their receiver in common.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct GroupJson {
+#[schema(as = V2AlertGroup)]
+pub(in crate::serve) struct GroupJson {
+    #[schema(value_type = BTreeMap<String, String>)]
     labels: Labels,
+    #[schema(value_type = BTreeMap<String, String>)]
     route_labels: Labels,
     receiver: Receiver,
     alerts: Vec<ToldAlert>,

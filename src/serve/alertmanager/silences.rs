@@ -13,24 +13,29 @@ use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// A silence as it is told.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct SilenceJson<'a> {
+#[schema(as = V2Silence)]
+pub(in crate::serve) struct SilenceJson<'a> {
     id: &'a str,
     status: StatusJson,
     updated_at: Timestamp,
+    #[schema(value_type = Vec<Matcher>)]
     matchers: &'a [Matcher],
     starts_at: Timestamp,
     ends_at: Timestamp,
     created_by: &'a str,
     comment: &'a str,
+    #[schema(value_type = Object)]
     annotations: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Serialize)]
-struct StatusJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = V2SilenceStatus)]
+pub(in crate::serve) struct StatusJson {
     state: SilenceState,
 }
 
