@@ -243,7 +243,12 @@ impl Control for AppControl {
             started: self.started,
             ready: moves(schedule.alive_at, self.clock.now().mono),
             outbox_depth: desks.iter().map(|desk| desk.depth as u64).sum(),
-            store: StoreView { engine: self.engine, error, waiting, dropped: self.writer.dropped() },
+            store: StoreView {
+                engine: self.engine,
+                error,
+                waiting,
+                dropped: self.writer.dropped(),
+            },
             schedule_lag: schedule.worst_lateness,
             in_flight: schedule.in_flight as u64,
             missed_runs: schedule.missed_total,
