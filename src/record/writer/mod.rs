@@ -22,6 +22,8 @@ use tokio::time::{sleep, timeout};
 /// How long ordinary results gather. Each is written within a second while the store is well; what
 /// is left of it is for the writing itself.
 const GATHER: Duration = Duration::from_millis(750);
+/// The shortest time for that, where writing takes long.
+const GATHER_AT_LEAST: Duration = Duration::from_millis(200);
 /// A commit that takes longer counts as failed; it may yet succeed, and is repeated harmlessly.
 const COMMIT_WITHIN: Duration = Duration::from_secs(5);
 /// How long the store is left alone after a failure.
@@ -91,6 +93,7 @@ pub fn spawn(
         health,
         failing: None,
         damage: None,
+        wrote_for: Duration::ZERO,
     };
     (Writer { link: Arc::new(Link(shared)) }, tokio::spawn(task.run()))
 }
@@ -214,6 +217,8 @@ struct Task {
     health: watch::Sender<StoreHealth>,
     failing: Option<Failing>,
     damage: Option<Damage>,
+    /// How long the latest writing took.
+    wrote_for: Duration,
 }
 
 impl Task {
@@ -231,7 +236,9 @@ impl Task {
 
     /// Waits until there is something to do.
     async fn next(&mut self) -> Turn {
-        let pause = if self.failing.is_some() { RETRY_EVERY } else { GATHER };
+        // Gathering and writing take no longer together than the one alone may.
+        let gather = GATHER.saturating_sub(self.wrote_for).max(GATHER_AT_LEAST);
+        let pause = if self.failing.is_some() { RETRY_EVERY } else { gather };
         while self.shared.inbox().is_empty() {
             if self.shared.inbox().closed {
                 return Turn::Stop;
@@ -272,7 +279,9 @@ impl Task {
         let (batch, tickets) = taken.sort_out();
         let mut parts = vec![batch];
         parts.retain(|part| !part.is_empty());
+        let start = self.clock.now().mono;
         let outcome = self.write_parts(parts).await;
+        self.wrote_for = self.clock.now().mono.saturating_sub(start);
         for ticket in tickets {
             self.settle(ticket, outcome);
         }
