@@ -115,9 +115,14 @@ impl Fixed {
     fn of(plan: &Plan) -> Self {
         Self {
             name: plan.name.clone(),
-            listen: plan.api.listen,
-            socket: plan.api.socket.clone(),
-            tls: plan.api.tls.as_ref().map(|tls| (tls.cert_file.clone(), tls.key_file.clone())),
+            listen: plan.api.settings.listen,
+            socket: plan.api.settings.socket.clone(),
+            tls: plan
+                .api
+                .settings
+                .tls
+                .as_ref()
+                .map(|tls| (tls.cert_file.clone(), tls.key_file.clone())),
             store: plan.history.store.clone(),
             max_in_flight: plan.max_in_flight,
             keep: plan.history.keep,
@@ -135,7 +140,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let mut plan = plan::load(path, LoadOptions::default()).map_err(RunError::Configuration)?;
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
-    let doors = doors::open(&plan.api).await?;
+    let doors = doors::open(&plan.api.settings).await?;
     let lock = record::lock(&plan.history.store)?;
     let store = record::open(&plan.history.store).await?;
     let links = Arc::new(Links::open(&plan.history.beside(".links")));

@@ -1,6 +1,6 @@
 //! Where the API lets requests in.
 
-use super::plan::PlannedApi;
+use crate::config::ApiSettings;
 use crate::serve::{Certificate, CertificateError, Door};
 use std::fs;
 use std::io;
@@ -65,7 +65,7 @@ pub enum DoorError {
 ///
 /// # Errors
 /// One of them cannot be opened.
-pub async fn open(api: &PlannedApi) -> Result<Doors, DoorError> {
+pub async fn open(api: &ApiSettings) -> Result<Doors, DoorError> {
     let certificate = match &api.tls {
         Some(files) => Some(Certificate::read(&files.cert_file, &files.key_file)?),
         None => None,

@@ -69,12 +69,12 @@ pub async fn start(
         let at_work = Arc::clone(&at_work);
         Box::pin(async move {
             let _alone = at_work.lock().await;
-            match sweep(&*store, &terms.retention(), &*clock).await {
-                Ok(swept) if swept.results + swept.incidents > 0 => {
-                    tracing::info!(swept.results, swept.incidents, "old history deleted");
-                }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "old history could not be deleted"),
+            let (swept, end) = sweep(&*store, &terms.retention(), &*clock).await;
+            if swept.results + swept.incidents > 0 {
+                tracing::info!(swept.results, swept.incidents, "old history deleted");
+            }
+            if let Err(error) = end {
+                tracing::warn!(%error, "old history could not be deleted");
             }
         })
     })?;

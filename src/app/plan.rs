@@ -10,7 +10,7 @@ use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::clock::{Clock as _, System};
 use crate::config::{
-    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Origins, Place, Problem, Problems,
+    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Place, Problem, Problems,
     RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings, TlsFiles,
 };
 use crate::deliver::mailbox::Terms;
@@ -25,10 +25,8 @@ use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
 use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans};
 use chrono_tz::Tz;
-use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,18 +66,8 @@ pub struct Plan {
 /// The status API.
 #[derive(Debug)]
 pub struct PlannedApi {
-    /// The address that it listens on.
-    pub listen: SocketAddr,
-    /// The Unix socket that it listens on as well.
-    pub socket: Option<PathBuf>,
-    /// The files of what it shows of itself; plain HTTP without.
-    pub tls: Option<TlsFiles>,
-    /// Whose word is taken for where a request came from.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The web pages elsewhere whose scripts may read the API.
-    pub allow_origins: Origins,
-    /// Whether the status page needs no key.
-    pub public_status: bool,
+    /// Its table as it was read, but for the raw keys.
+    pub settings: ApiSettings,
     /// Who may do what.
     pub keys: Keys,
     /// Who may ping by slug, and what a ping may make.
@@ -92,9 +80,9 @@ impl Plan {
         let Keep { minute, hourly, .. } = self.history.keep;
         serve::Settings {
             keys: self.api.keys.clone(),
-            public_status: self.api.public_status,
-            trusted_proxies: self.api.trusted_proxies.clone(),
-            allow_origins: self.api.allow_origins.clone(),
+            public_status: self.api.settings.public_status,
+            trusted_proxies: self.api.settings.trusted_proxies.clone(),
+            allow_origins: self.api.settings.allow_origins.clone(),
             spans: Spans { zone: self.time_zone, reach: Reach { minute, hour: hourly } },
         }
     }
@@ -258,24 +246,16 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 }
 
 /// On a `dry` machine the files of the certificate need not be there.
-fn build_api(raw: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi {
-    let pings = PlannedPings::of(&raw);
-    let keys = raw.keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
-    if let Some(TlsFiles { cert_file, key_file, place }) = raw.tls.as_ref().filter(|_| !dry)
+fn build_api(mut settings: ApiSettings, dry: bool, problems: &mut Problems) -> PlannedApi {
+    let pings = PlannedPings::of(&settings);
+    let raw_keys = std::mem::take(&mut settings.keys);
+    let keys = raw_keys.into_iter().filter_map(|raw| build_key(raw, problems)).collect::<Vec<_>>();
+    if let Some(TlsFiles { cert_file, key_file, place }) = settings.tls.as_ref().filter(|_| !dry)
         && let Err(error) = Certificate::read(cert_file, key_file)
     {
         problems.push(place.error(format!("cannot be used: {error}")));
     }
-    PlannedApi {
-        listen: raw.listen,
-        socket: raw.socket,
-        tls: raw.tls,
-        trusted_proxies: raw.trusted_proxies,
-        allow_origins: raw.allow_origins,
-        public_status: raw.public_status,
-        keys: Keys::new(keys),
-        pings,
-    }
+    PlannedApi { settings, keys: Keys::new(keys), pings }
 }
 
 fn build_key(raw: RawKey, problems: &mut Problems) -> Option<ApiKey> {

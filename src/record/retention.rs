@@ -98,22 +98,26 @@ impl Old {
         }
     }
 
-    /// Deletes all of it, step by step, and gives how much that was.
+    /// Deletes all of it, step by step, and adds how much that was to `all`.
     ///
     /// What a step waits for its turn counts as its time, too: where much is written, less is
     /// deleted.
-    async fn sweep(self, store: &dyn Store, clock: &dyn Clock) -> Result<u64, StoreError> {
+    async fn sweep(
+        self,
+        store: &dyn Store,
+        clock: &dyn Clock,
+        all: &mut u64,
+    ) -> Result<(), StoreError> {
         let mut steps = Steps::new(match self {
             Self::Results(_) | Self::Incidents(_) => ROWS,
             Self::Blocks(_) | Self::Rollups(..) => BLOCKS,
         });
-        let mut all = 0;
         loop {
             let start = clock.now();
             let gone = self.forget(store, steps.size()).await?;
-            all += gone;
+            *all += gone;
             if gone < u64::from(steps.size()) {
-                return Ok(all);
+                return Ok(());
             }
             steps = steps.after(clock.now().mono.saturating_sub(start.mono));
             tokio::time::sleep(PAUSE).await;
@@ -121,29 +125,44 @@ impl Old {
     }
 }
 
-/// Deletes all that is older than `keep` says, in small steps between which others can write.
+/// Deletes all that is older than `keep` says, in small steps between which others can write. Gives
+/// what it deleted, and what stood in the way of more.
 ///
 /// What it deleted before an error stays deleted; the next sweep goes on from there.
 pub async fn sweep(
     store: &dyn Store,
     keep: &Retention,
     clock: &dyn Clock,
-) -> Result<Swept, StoreError> {
+) -> (Swept, Result<(), StoreError>) {
+    let mut swept = Swept::default();
+    let end = sweep_all(store, keep, clock, &mut swept).await;
+    (swept, end)
+}
+
+async fn sweep_all(
+    store: &dyn Store,
+    keep: &Retention,
+    clock: &dyn Clock,
+    swept: &mut Swept,
+) -> Result<(), StoreError> {
     let now = clock.wall();
-    let (results, damage) = match Old::Results(now.before(keep.raw)).sweep(store, clock).await {
+    let results = Old::Results(now.before(keep.raw)).sweep(store, clock, &mut swept.results).await;
+    let damage = match results {
         // What else is too old goes all the same, so that the database does not grow for ever.
-        Err(error) if error.is_damage() => (0, Some(error)),
-        swept => (swept?, None),
+        Err(error) if error.is_damage() => Err(error),
+        Err(error) => return Err(error),
+        Ok(()) => Ok(()),
     };
-    Old::Blocks(now.before(keep.raw)).sweep(store, clock).await?;
+    Old::Blocks(now.before(keep.raw)).sweep(store, clock, &mut 0).await?;
     for (level, span) in
         [(Level::Minute, keep.minute), (Level::Hour, keep.hourly), (Level::Day, keep.daily)]
     {
-        Old::Rollups(level, now.before(span)).sweep(store, clock).await?;
+        Old::Rollups(level, now.before(span)).sweep(store, clock, &mut 0).await?;
     }
-    let incidents = Old::Incidents(now.before(keep.incidents)).sweep(store, clock).await?;
-    let silences = store.forget_silences(now.before(SILENCES)).await?;
-    damage.map_or(Ok(Swept { results, incidents, silences }), Err)
+    let incidents = Old::Incidents(now.before(keep.incidents));
+    incidents.sweep(store, clock, &mut swept.incidents).await?;
+    swept.silences = store.forget_silences(now.before(SILENCES)).await?;
+    damage
 }
 
 #[cfg(test)]

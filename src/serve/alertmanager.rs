@@ -123,6 +123,11 @@ fn filters(query: &Query) -> Result<Vec<Matcher>, Refusal> {
     query.all("filter").map(read).collect()
 }
 
+/// Whether it holds what no database takes in a text.
+fn holds_zero(text: &str) -> bool {
+    text.contains('\0')
+}
+
 /// The parameters of a request. Those that Alertmanager does not know it passes over.
 fn query(uri: &Uri) -> Query {
     Query::lenient(uri)

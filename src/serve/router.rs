@@ -204,6 +204,15 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
 
 /// Finds out who sends the request, and counts strangers.
 async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
+    // Nothing here is called so, and no database takes a zero character in a text.
+    if request.uri().path_and_query().is_some_and(|asked| asked.as_str().contains("%00")) {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-address",
+            "The address cannot be read",
+            "It holds a zero character (`%00`).",
+        ));
+    }
     // Without a peer's address nobody is let in as local.
     let nobody = Peer::Address(IpAddr::from([0, 0, 0, 0]));
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(nobody);

@@ -21,6 +21,12 @@ fn job(keys: &str) -> String {
     )
 }
 
+/// A daemon that watches `job`, and tells `webhook`.
+async fn watched_job(webhook: &Webhook, keys: &str) -> Daemon {
+    let channel = webhook.channel("ops", UNLIMITED);
+    Setup::new().tables(&channel).checks("job.toml", &job(keys)).start().await
+}
+
 /// Runs curl as a crontab does, unaware of proxies. Gives its exit code and what it printed.
 async fn curl(words: &[&str]) -> Finished {
     let mut command = Command::new("curl");
@@ -69,11 +75,7 @@ fn millis(time: &Value) -> i64 {
 #[tokio::test]
 async fn a_job_that_falls_silent_is_down_from_its_deadline_on_and_up_with_its_next_ping() {
     let webhook = Webhook::start();
-    let daemon = Setup::new()
-        .tables(&webhook.channel("ops", UNLIMITED))
-        .checks("job.toml", &job("period = \"2s\"\ngrace = \"1s\""))
-        .start()
-        .await;
+    let daemon = watched_job(&webhook, "period = \"2s\"\ngrace = \"1s\"").await;
     let new = daemon.get("/api/v1/checks/job").await;
     assert_eq!((&new["status"], &new["last_run"]), (&"unknown".into(), &Value::Null), "{new:#}");
 
@@ -96,11 +98,7 @@ async fn a_job_that_falls_silent_is_down_from_its_deadline_on_and_up_with_its_ne
 #[tokio::test]
 async fn a_failure_alerts_at_once_and_a_success_ends_it() {
     let webhook = Webhook::start();
-    let daemon = Setup::new()
-        .tables(&webhook.channel("ops", UNLIMITED))
-        .checks("job.toml", &job("period = \"1d\""))
-        .start()
-        .await;
+    let daemon = watched_job(&webhook, "period = \"1d\"").await;
     let url = daemon.url(&format!("/ping/{UUID}/3"));
     let sent = curl(&["-fsS", "--data-binary", "no space left on device", &url]).await;
     assert_eq!((sent.code, &*sent.out), (0, "OK"));
@@ -124,11 +122,7 @@ async fn a_failure_alerts_at_once_and_a_success_ends_it() {
 #[tokio::test]
 async fn a_run_that_begins_and_does_not_end_is_told_after_its_grace() {
     let webhook = Webhook::start();
-    let daemon = Setup::new()
-        .tables(&webhook.channel("ops", UNLIMITED))
-        .checks("job.toml", &job("period = \"1d\"\ngrace = \"1s\""))
-        .start()
-        .await;
+    let daemon = watched_job(&webhook, "period = \"1d\"\ngrace = \"1s\"").await;
     assert_eq!(ping(&daemon, "/start").await, "OK 200");
     let told = webhook.inbox.wait_for(0, &["DOWN job"]).await;
     assert!(told.says(&["did not end within 1s"]), "{:#}", told.body);
@@ -258,11 +252,7 @@ async fn twenty_kills_lose_no_ping_that_was_answered() {
 #[tokio::test]
 async fn a_restart_waits_for_what_was_owed_while_the_daemon_was_away() {
     let webhook = Webhook::start();
-    let mut daemon = Setup::new()
-        .tables(&webhook.channel("ops", UNLIMITED))
-        .checks("job.toml", &job("period = \"1s\"\ngrace = \"3s\""))
-        .start()
-        .await;
+    let mut daemon = watched_job(&webhook, "period = \"1s\"\ngrace = \"3s\"").await;
     assert_eq!(ping(&daemon, "").await, "OK 200");
     let first = millis(&wait_for_results(&daemon, "job", 1).await[0]["at"]);
     daemon.kill();
@@ -388,11 +378,7 @@ async fn small_disk_full_under_the_store_keeps_no_ping_waiting() {
 #[tokio::test]
 async fn borgmatic_works_by_changing_its_url_alone() {
     let webhook = Webhook::start();
-    let daemon = Setup::new()
-        .tables(&webhook.channel("ops", UNLIMITED))
-        .checks("job.toml", &job("period = \"1d\""))
-        .start()
-        .await;
+    let daemon = watched_job(&webhook, "period = \"1d\"").await;
     // borgmatic itself is the real one. What it calls is not Borg, which is beside the point.
     let folder = Folder::new();
     let borg = folder.join("borg");

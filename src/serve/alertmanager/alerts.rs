@@ -1,4 +1,4 @@
-use super::{Answer, Refusal, Time, answer, filters, query};
+use super::{Answer, Refusal, Time, answer, filters, holds_zero, query};
 use crate::model::{
     Alert, HeldBecause, Incident, Labels, Origin, Timestamp, fingerprint, subject_of,
 };
@@ -84,7 +84,8 @@ fn read(posted: PostedAlert, now: Timestamp) -> Result<Alert, String> {
     let origin = Origin {
         subject: subject_of(&labels),
         annotations,
-        generator_url: generator_url.filter(|url| !url.is_empty() && url.len() <= VALUE),
+        generator_url: generator_url
+            .filter(|url| !url.is_empty() && url.len() <= VALUE && !holds_zero(url)),
         starts_at,
         ends_at: ends_at.min(now.after(LONGEST)),
         updated_at: now,
@@ -97,9 +98,12 @@ fn check(pairs: &Labels, longest: usize) -> Result<(), String> {
         if name.is_empty() || name.len() > NAME {
             return Err(format!("the name of a label has 1 to {NAME} bytes"));
         }
+        let short: String = name.chars().take(40).collect();
         if value.len() > longest {
-            let name: String = name.chars().take(40).collect();
-            return Err(format!("`{name}` has more than {longest} bytes"));
+            return Err(format!("`{short}` has more than {longest} bytes"));
+        }
+        if holds_zero(name) || holds_zero(value) {
+            return Err(format!("`{}` holds a zero character", short.replace('\0', "")));
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-use super::{Answer, Refusal, Time, answer, filters, query};
+use super::{Answer, Refusal, Time, answer, filters, holds_zero, query};
 use crate::model::{Matcher, Silence, SilenceState, Timestamp};
 use crate::serve::OperateError;
 use crate::serve::access::Visitor;
@@ -126,6 +126,10 @@ fn read(
     }
     if too_long(&created_by) || too_long(&comment) {
         return Err(Refusal::bad(format!("a text has up to {LONGEST} characters")));
+    }
+    let texts = matchers.iter().flat_map(|it| [&it.name, &it.value]);
+    if texts.chain([&created_by, &comment]).any(|text| holds_zero(text)) {
+        return Err(Refusal::bad("a text holds a zero character"));
     }
     let wanted = starts_at.0.unwrap_or(now);
     let ends_at = ends_at.0.ok_or_else(|| Refusal::bad("endsAt is missing"))?;

@@ -34,6 +34,36 @@ async fn alerts_are_taken_in_and_the_bad_ones_are_named() {
 }
 
 #[tokio::test]
+async fn what_no_database_can_keep_is_refused_and_the_rest_is_taken() {
+    let daemon = shop().await;
+    let alerts = json!([
+        { "labels": { "alertname": "a\0b" } },
+        { "labels": { "alertname": "fine" }, "generatorURL": "http://\0" },
+        { "labels": { "alertname": "noted" }, "annotations": { "summary": "\0" } },
+    ]);
+    let (status, why) = push(&daemon, &alerts).await;
+    assert_eq!(status, 400);
+    let why: String = serde_json::from_str(&why).unwrap();
+    assert_eq!(
+        why,
+        "alert 0: `alertname` holds a zero character; alert 2: `summary` holds a zero character"
+    );
+    let taken = daemon.control.alerts.lock().unwrap().clone();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].origin.generator_url, None);
+
+    let silence = json!({
+        "matchers": [{ "name": "team", "value": "\0", "isRegex": false, "isEqual": true }],
+        "endsAt": "2035-01-01T00:00:00Z", "createdBy": "a", "comment": "b",
+    });
+    let request = daemon.request("POST", "/api/v2/silences").bearer_auth(OPERATOR).json(&silence);
+    assert_eq!(request.send().await.unwrap().status(), 400);
+    for path in ["/api/v1/incidents/a%00b", "/api/v2/silence/%00", "/api/v1/notices?cursor=%00"] {
+        assert_eq!(daemon.get(path).await.status(), 400, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn alerts_are_sent_in_with_the_scope_for_it_only() {
     let daemon = shop().await;
     for (key, status) in [(READER, 403), (OPERATOR, 403), (PUSHER, 200)] {
