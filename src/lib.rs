@@ -32,6 +32,8 @@ pub mod deliver;
 
 pub mod recover;
 
+pub mod report;
+
 pub mod serve;
 
 pub mod chat;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Modules that compute and do nothing else.
-const PURE: &[&str] = &["condition", "incident", "judge", "limit", "render", "route"];
+const PURE: &[&str] = &["condition", "incident", "judge", "limit", "render", "report", "route"];
 /// Modules that touch the world. None of them knows another.
 const EFFECTFUL: &[&str] = &["check", "deliver", "record", "recover", "schedule"];
 /// Modules that put the others together.
@@ -32,7 +32,7 @@ fn may_import(path: &str, module: &str, other: &str) -> bool {
         _ if EFFECTFUL.contains(&module) => {
             matches!(other, "clock" | "config" | "model" | "process") || PURE.contains(&other)
         }
-        "report" | "serve" => matches!(other, "clock" | "config" | "model" | "record"),
+        "serve" => matches!(other, "clock" | "config" | "model" | "record" | "report"),
         // It asks the daemon what the API asks, by a bot that is a channel.
         "chat" => matches!(
             other,

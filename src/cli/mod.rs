@@ -4,6 +4,7 @@ mod ack;
 mod check;
 mod completions;
 mod history;
+mod import;
 mod incidents;
 mod key;
 mod kinds;
@@ -16,6 +17,7 @@ mod pause;
 mod progress;
 mod remote;
 mod render;
+mod report;
 mod run;
 mod schema;
 mod silence;
@@ -111,6 +113,8 @@ enum Command {
     /// Look after the database that history lies in
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Say in figures what happened lately
+    Report(report::ReportArgs),
     /// Show what was sent, what waits, and why it waits
     Notices(notices::NoticesArgs),
     /// Try a channel out
@@ -121,6 +125,8 @@ enum Command {
     /// Make keys for the API, or list them
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Turn the configuration of another program into files for checks.d
+    Import(import::ImportArgs),
     /// List the kinds of checks and channels, or show all about one
     Kinds(kinds::KindsArgs),
     /// Print a contract of the program, for other programs
@@ -187,10 +193,12 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => pause::run(&args, false),
         Command::History(args) => history::run(&args),
         Command::Store(command) => store::run(&command),
+        Command::Report(args) => report::run(&args),
         Command::Notices(args) => notices::run(&args),
         Command::Notify(command) => notify::run(&command),
         Command::Render(args) => render::run(&args),
         Command::Key(command) => key::run(&command),
+        Command::Import(args) => import::run(&args),
         Command::Kinds(args) => kinds::run(&args),
         Command::Schema(command) => schema::run(&command),
         Command::Completions(args) => completions::run(&args),

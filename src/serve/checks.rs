@@ -232,7 +232,7 @@ fn unknown(shared: &Shared, name: &str) -> Problem {
 }
 
 /// The filters of the list of checks; all that are given must match.
-struct Wanted<'q> {
+pub(super) struct Wanted<'q> {
     status: Option<Status>,
     kind: Option<&'q str>,
     labels: Vec<(&'q str, &'q str)>,
@@ -241,7 +241,7 @@ struct Wanted<'q> {
 }
 
 impl<'q> Wanted<'q> {
-    fn read(query: &'q Query) -> Result<Self, Problem> {
+    pub(super) fn read(query: &'q Query) -> Result<Self, Problem> {
         let statuses = Status::ALL.map(Status::as_str);
         let label = |text: &'q str| {
             text.split_once('=').ok_or_else(|| {
@@ -256,7 +256,7 @@ impl<'q> Wanted<'q> {
         })
     }
 
-    fn matches(&self, view: &CheckView) -> bool {
+    pub(super) fn matches(&self, view: &CheckView) -> bool {
         self.status.is_none_or(|status| view.state.status == status)
             && self.kind.is_none_or(|kind| view.kind == kind)
             && self

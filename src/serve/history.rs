@@ -173,13 +173,13 @@ pub(super) struct LatencyJson {
     min_ms: Option<f64>,
     mean_ms: Option<f64>,
     p50_ms: Option<f64>,
-    p95_ms: Option<f64>,
+    pub(super) p95_ms: Option<f64>,
     p99_ms: Option<f64>,
     max_ms: Option<f64>,
 }
 
 impl LatencyJson {
-    fn new(at: Timestamp, rollup: &Rollup) -> Self {
+    pub(super) fn new(at: Timestamp, rollup: &Rollup) -> Self {
         let known = rollup.tally.latency_ms();
         // A quantile is no better than its bucket, but never beyond what was really seen.
         let quantile = |q| {

@@ -23,6 +23,7 @@ mod page;
 mod ping;
 mod problem;
 mod query;
+mod report;
 mod room;
 mod router;
 mod silences;

@@ -10,6 +10,7 @@ use super::query::Query;
 use super::router::Answer;
 use super::{checks, history, keys, notices, silences, status};
 use crate::model::{IncidentView, RunResult};
+use crate::report::Report;
 use axum::response::IntoResponse;
 use http::{Uri, header};
 use operation::Operation;
@@ -98,6 +99,7 @@ fn schemas() -> Map<String, Json> {
     add::<history::UptimesJson>(&mut shapes);
     add::<history::SeriesJson>(&mut shapes);
     add::<history::HeatsJson>(&mut shapes);
+    add::<Report>(&mut shapes);
     add::<IncidentView<'_>>(&mut shapes);
     add::<silences::SilenceJson<'_>>(&mut shapes);
     add::<notices::NoticeJson<'_>>(&mut shapes);

@@ -53,6 +53,11 @@ impl Query {
         self.all(key).next()
     }
 
+    /// Whether one of these parameters is there.
+    pub(super) fn has(&self, keys: &[&str]) -> bool {
+        self.pairs.iter().any(|(name, _)| keys.contains(&name.as_str()))
+    }
+
     /// All values of a parameter.
     pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -6,7 +6,7 @@ use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
     act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
-    page, ping, silences, status, tagged,
+    page, ping, report, silences, status, tagged,
 };
 use crate::config::Origins;
 use crate::model::{CheckView, Incident};
@@ -126,6 +126,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::one))
         .route("/api/v1/notices", get(notices::list))
+        .route("/api/v1/report", get(report::report))
         .route_layer(from_fn(tagged::tag))
         .route("/api/v1/events", get(feed::events));
     let run = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));

@@ -121,3 +121,42 @@ async fn status_asks_the_running_daemon() {
     let done = ask(&[]).await;
     assert_eq!(done.code, 3, "{}", done.all());
 }
+
+#[tokio::test]
+async fn what_another_program_watched_is_imported_validated_and_reported_on() {
+    let target = Target::start();
+    let (good, bad) = (target.url(), "http://127.0.0.1:1/");
+    let folder = crate::harness::Folder::new();
+    let (theirs, ours) = (folder.join("config.yaml"), folder.join("imported.toml"));
+    let config = format!(
+        "endpoints:\n\
+         - {{ name: front end, url: '{good}', interval: 1s, conditions: ['[STATUS] == 200'] }}\n\
+         - {{ name: gone, url: '{bad}', interval: 1s, conditions: ['[IP] == 1.2.3.4'],\n\
+         \u{20}   alerts: [{{ type: slack, failure-threshold: 1 }}] }}\n"
+    );
+    std::fs::write(&theirs, config).unwrap();
+    let (theirs, ours) = (theirs.to_str().unwrap(), ours.to_str().unwrap());
+    let done = watchbell(&["import", "gatus", theirs, "--output", ours]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    assert!(done.err.contains("2 checks written") && done.err.contains("1 line"), "{}", done.err);
+    let again = watchbell(&["import", "gatus", theirs, "--output", ours]).await;
+    assert_eq!(again.code, 3, "{}", again.all());
+
+    let setup = Setup::new().checks("imported.toml", &std::fs::read_to_string(ours).unwrap());
+    let valid = setup.command(&["validate"]).await;
+    assert_eq!(valid.code, 0, "{}", valid.all());
+    let daemon = setup.start().await;
+    daemon.wait_for_status("front-end", "up").await;
+    daemon.wait_for_incident("gone", "open", &[]).await;
+    let url = daemon.url("");
+    let done = watchbell(&["report", "--url", &url, "--window", "1h"]).await;
+    assert_eq!(done.code, 0, "{}", done.all());
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[0].contains("2 checks") && lines[1].starts_with("1 incident"), "{}", done.out);
+    let first = lines.iter().position(|line| line.contains("gone")).unwrap();
+    assert!(lines[first + 1].contains("front-end"), "the worst comes first: {}", done.out);
+    let json = watchbell(&["report", "--url", &url, "--json", "--kind", "tcp"]).await.json();
+    assert_eq!(json["checks"].as_array().unwrap().len(), 0, "{json}");
+    let table = watchbell(&["report", "--url", &url, "--markdown"]).await;
+    assert!(table.out.contains("| gone"), "{}", table.out);
+}

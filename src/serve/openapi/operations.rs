@@ -103,15 +103,20 @@ fn daemon() -> Vec<Operation> {
     ]
 }
 
+/// The parameters that choose checks.
+fn chosen(operation: Operation) -> Operation {
+    let labels = json!({ "type": "array", "items": { "type": "string", "pattern": "=" } });
+    operation
+        .query("status", words(Status::ALL.map(Status::as_str)), "Only those with this status")
+        .query("kind", text(), "Only those of this kind")
+        .query("label", labels, "Only those with all these labels, each as `key=value`")
+        .query("q", text(), "Only those whose name, kind, labels or reasons hold this text")
+}
+
 fn checks() -> Vec<Operation> {
     let (read, operate) = (("checks", READ), ("checks", OPERATE));
-    let labels = json!({ "type": "array", "items": { "type": "string", "pattern": "=" } });
     vec![
-        get("/api/v1/checks", read, "All checks, by name")
-            .query("status", words(Status::ALL.map(Status::as_str)), "Only those with this status")
-            .query("kind", text(), "Only those of this kind")
-            .query("label", labels, "Only those with all these labels, each as `key=value`")
-            .query("q", text(), "Only those whose name, kind, labels or reasons hold this text")
+        chosen(get("/api/v1/checks", read, "All checks, by name"))
             .pieces("Check")
             .gives(200, "application/x-ndjson", text())
             .tagged(),
@@ -131,7 +136,13 @@ fn checks() -> Vec<Operation> {
 fn history() -> Vec<Operation> {
     let read = ("checks", READ);
     let points = json!({ "type": "integer", "minimum": 1, "maximum": 1000, "default": 100 });
+    let report = "A span of time in figures: checks, incidents, notices";
     vec![
+        chosen(get("/api/v1/report", read, report))
+            .query("window", window("7d"), "How far back, up to 3660 days")
+            .json("Report")
+            .refuses(&[400])
+            .tagged(),
         get("/api/v1/checks/{name}/results", read, "Its results, newest first")
             .pieces("RunResult")
             .refuses(&[404])
