@@ -18,12 +18,16 @@ use crate::route::Matchers;
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
 use crate::serve::{
-    Control, DaemonStatus, NoticeCount, OperateError, RunNowError, Standing, StoreView,
+    Control, DaemonStatus, NoticeCount, OperateError, ReloadError, Reloaded, RunNowError, Standing,
+    StoreView,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// Somebody waits for a reload to be over.
+pub type Asked = oneshot::Sender<Result<Reloaded, ReloadError>>;
 
 /// The daemon as the API sees it.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct AppControl {
     pub heartbeats: Arc<Heartbeats>,
     /// Where the core is asked for something.
     pub events: mpsc::WeakSender<Event>,
+    /// Where a reload is asked for.
+    pub reloads: mpsc::Sender<Asked>,
     /// What readers see.
     pub board: Arc<Board>,
     /// The history.
@@ -210,6 +216,12 @@ impl Control for AppControl {
         self.outbox.retry(notice).ok_or_else(|| {
             OperateError::Conflict("Its channel is no longer configured.".to_owned())
         })
+    }
+
+    async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let (done, answer) = oneshot::channel();
+        self.reloads.send(done).await.map_err(|_| ReloadError::Stopping)?;
+        answer.await.unwrap_or(Err(ReloadError::Stopping))
     }
 
     fn daemon(&self) -> DaemonStatus {

@@ -1,13 +1,15 @@
 //! Starts, reloads and stops the daemon.
 
 use super::alerting::{self, Alerting};
-use super::control::AppControl;
+use super::control::{AppControl, Asked};
 use super::doors::{self, DoorError, SocketFile};
 use super::gauges::Gauges;
 use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
+use super::lifeline::{self, Address};
 use super::monitor::{self, Event, Monitor, Parts};
 use super::plan::{self, LoadOptions, Plan};
+use super::service::Pulse;
 use super::task::CheckTask;
 use super::{housekeeping, mail};
 use crate::chat::{self, Bots};
@@ -21,7 +23,7 @@ use crate::record::writer::{self, Writer};
 use crate::record::{self, Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
-use crate::serve::{self, Api, Control, Feed, Links, Settings};
+use crate::serve::{self, Api, Control, Feed, Links, Reloaded, Settings};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -47,6 +49,9 @@ const CLOSE_GRACE: Duration = Duration::from_millis(500);
 const FINISHED: usize = 1024;
 /// Events that may wait for the monitor; past that, whoever sends waits.
 const EVENTS: usize = 64;
+
+/// Wishes for a reload that may wait; past that, whoever asks waits.
+const RELOADS: usize = 4;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,10 @@ pub struct Running {
     fixed: Fixed,
     /// Cancelled when the monitor or the writer ends.
     broken: CancellationToken,
+    reloads: mpsc::Receiver<Asked>,
+    lifeline: Address,
+    /// What tells systemd and others that the daemon lives.
+    signs_of_life: [JoinHandle<()>; 2],
     /// Removed when the daemon ends.
     _socket: Option<SocketFile>,
     /// Held as long as the daemon runs, so that no second one uses the same history.
@@ -200,6 +209,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     tokio::spawn(watch_store(health_seen.clone(), events.downgrade()));
 
     let settings = Arc::new(ArcSwap::from_pointee(plan.api_settings()));
+    let (ask_for_reload, reloads) = mpsc::channel(RELOADS);
     let control = AppControl {
         name: plan.name,
         started,
@@ -211,12 +221,13 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         jobs: Arc::clone(&jobs),
         heartbeats: Arc::clone(&heartbeats),
         events: events.downgrade(),
+        reloads: ask_for_reload,
         board: Arc::clone(&board),
         store: Arc::clone(&store),
         outbox: Arc::clone(&outbox),
         writer: writer.clone(),
         health: health_seen,
-        gauges,
+        gauges: Arc::clone(&gauges),
         clock: Arc::clone(&clock),
     };
     let control: Arc<dyn Control> = Arc::new(control);
@@ -225,9 +236,17 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         store: Arc::clone(&store),
         control: Arc::clone(&control),
         clock: Arc::clone(&clock),
-        http,
+        http: http.clone(),
     });
     bots.set(operators, plan.time_zone).await;
+    let pulse = Arc::new(Pulse {
+        clock: Arc::clone(&clock),
+        gauges,
+        writer: writer.clone(),
+        outbox: Arc::clone(&outbox),
+        board: Arc::clone(&board),
+        control: Arc::clone(&control),
+    });
     let api = Api {
         board,
         store: Arc::clone(&store),
@@ -252,6 +271,9 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         api = %address,
         "watchbell is running"
     );
+    let lifeline = Address::new(plan.heartbeat_url.map(Arc::new).into());
+    let of_lifeline = lifeline::follow(Arc::clone(&pulse), http, Arc::clone(&lifeline));
+    let signs_of_life = [tokio::spawn(Arc::clone(&pulse).follow()), tokio::spawn(of_lifeline)];
     Ok(Running {
         path: path.to_owned(),
         clock,
@@ -275,6 +297,9 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         tasks,
         fixed,
         broken,
+        reloads,
+        lifeline,
+        signs_of_life,
         _socket: socket,
         _lock: lock,
     })
@@ -292,10 +317,23 @@ fn vital(
     })
 }
 
+/// What a daemon that runs waits for.
+#[derive(Debug)]
+pub enum Next {
+    /// Somebody wants it to read its configuration again, and to be told what came of it.
+    Reload(Asked),
+    /// It cannot go on.
+    Failed,
+}
+
 impl Running {
-    /// Waits until a part without which the daemon is none has ended, as it does only by a bug.
-    pub async fn failed(&self) {
-        self.broken.cancelled().await;
+    /// Waits until somebody asks for a reload by the API, or a part without which the daemon is none
+    /// has ended, as it does only by a bug.
+    pub async fn next(&mut self) -> Next {
+        tokio::select! {
+            () = self.broken.cancelled() => Next::Failed,
+            Some(asked) = self.reloads.recv() => Next::Reload(asked),
+        }
     }
 
     /// Reads the configuration again. A good one takes the place of the old one; checks that did
@@ -306,7 +344,7 @@ impl Running {
     ///
     /// # Errors
     /// The problems of a bad configuration.
-    pub async fn reload(&mut self) -> Result<(), Vec<Problem>> {
+    pub async fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
         let mut plan = match plan::load(&self.path, LoadOptions::default()) {
             Ok(plan) => plan,
             Err(problems) => {
@@ -362,18 +400,20 @@ impl Running {
         self.heartbeats.set(&tasks, plan.api.pings.clone());
         drop(held);
         self.recoverer.set_max_at_once(max_at_once);
+        self.lifeline.store(plan.heartbeat_url.map(Arc::new));
         self.tasks = tasks;
         self.bots.set(operators, plan.time_zone).await;
         own(&self.events, alerting::CONFIG, None).await;
         tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
         self.outbox.close(leftovers).await;
-        Ok(())
+        Ok(Reloaded { added, changed, removed })
     }
 
     /// Stops, in the reverse order of the start, each part within a bound: requests, then runs,
     /// then deliveries, then the writer. What is not delivered stays in the outbox.
     pub async fn stop(mut self) {
         tracing::info!("stopping");
+        self.signs_of_life.iter().for_each(JoinHandle::abort);
         if let Err(error) = self.chores.shutdown().await {
             tracing::warn!(%error, "the housekeeping did not stop by itself");
         }

@@ -10,13 +10,16 @@ mod history;
 mod housekeeping;
 mod jobs;
 mod ledger;
+mod lifeline;
 mod mail;
 mod monitor;
 pub mod plan;
 mod plan_recover;
+pub mod service;
 mod task;
 
-pub use daemon::{RunError, Running, start};
+pub use control::Asked;
+pub use daemon::{Next, RunError, Running, start};
 pub use mail::{Enclosed, Letterhead, compose};
 pub use task::CheckTask;
 

@@ -231,6 +231,7 @@ impl Monitor {
                 }
                 _ = ticks.tick() => {
                     let now = self.parts.clock.now();
+                    self.parts.gauges.monitor_is_alive(now.mono);
                     self.core.tick(now);
                     self.follow_wall(now);
                 }

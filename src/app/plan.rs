@@ -17,7 +17,7 @@ use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
 use crate::incident::Policy;
 use crate::judge::{Judge, Which};
-use crate::model::Name;
+use crate::model::{Name, Secret};
 use crate::record::query::Reach;
 use crate::recover::actions as ways;
 use crate::render::Renderer;
@@ -41,6 +41,8 @@ pub struct Plan {
     pub time_zone: Tz,
     /// Where people reach the daemon's pages, for links in alerts.
     pub public_url: Option<Url>,
+    /// What is requested each minute while all is well.
+    pub heartbeat_url: Option<Secret>,
     /// Checks that may run at the same time.
     pub max_in_flight: usize,
     /// Where history is kept, and how long.
@@ -232,6 +234,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
         name: settings.name,
         time_zone: zone,
         public_url: settings.public_url,
+        heartbeat_url: settings.heartbeat_url,
         max_in_flight: settings.max_in_flight,
         history: settings.history,
         api,

@@ -1,6 +1,11 @@
 use clap::ValueEnum;
+use std::fmt;
 use std::io::IsTerminal;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,7 +36,36 @@ pub fn start(format: LogFormat) {
         .with_ansi(colours);
     match (format, under_systemd) {
         (LogFormat::Json, _) => lines.json().flatten_event(true).init(),
-        (LogFormat::Text, true) => lines.without_time().init(),
+        (LogFormat::Text, true) => {
+            let line = Format::default().without_time().with_level(false).with_target(false);
+            lines.event_format(ForJournal(line)).init();
+        }
         (LogFormat::Text, false) => lines.init(),
+    }
+}
+
+/// Lines that begin with their level as journald takes it (sd-daemon(3)), so that `journalctl -p
+/// warning` finds them.
+struct ForJournal(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for ForJournal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "<3>",
+            Level::WARN => "<4>",
+            Level::INFO => "<6>",
+            Level::DEBUG | Level::TRACE => "<7>",
+        };
+        writer.write_str(level)?;
+        self.0.format_event(context, writer, event)
     }
 }

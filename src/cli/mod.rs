@@ -15,6 +15,7 @@ mod notify;
 mod output;
 mod pause;
 mod progress;
+mod reload;
 mod remote;
 mod render;
 mod report;
@@ -86,6 +87,8 @@ struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::RunArgs),
+    /// Have a running daemon read its configuration again
+    Reload(reload::ReloadArgs),
     /// Check the configuration, and say all that is wrong with it
     Validate(validate::ValidateArgs),
     /// Run checks once, here and now, and print their verdicts
@@ -181,6 +184,7 @@ pub fn main() -> ExitCode {
     crate::app::install_crypto();
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),

@@ -59,6 +59,11 @@ impl RemoteArgs {
         Ok(Remote { url, place, key: self.key.clone(), http: http.build()? })
     }
 
+    /// Where its configuration is.
+    pub fn config(&self) -> &ConfigArgs {
+        &self.config
+    }
+
     /// What the configuration says, or the default address where it cannot be read: the file may
     /// belong to another user, and the daemon may still be asked. The socket is preferred where
     /// this user may open it, since it needs no key.
@@ -77,6 +82,17 @@ impl RemoteArgs {
             listen => format!("{scheme}://{listen}"),
         })
     }
+}
+
+/// The daemon does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub struct Refused {
+    /// In the language of HTTP.
+    pub status: StatusCode,
+    /// In its own words.
+    pub detail: String,
+    words: String,
 }
 
 /// How the daemon is reached.
@@ -176,7 +192,8 @@ impl Remote {
             StatusCode::UNAUTHORIZED => " (`--key` or WATCHBELL_KEY gives the key)",
             _ => "",
         };
-        bail!("the daemon refused: {status}: {detail}{hint}");
+        let words = format!("the daemon refused: {status}: {detail}{hint}");
+        Err(Refused { status, detail: detail.to_owned(), words }.into())
     }
 }
 

@@ -1,8 +1,9 @@
 use super::log::{self, LogFormat};
 use super::{ConfigArgs, Exit, output};
-use crate::app::{self, RunError};
+use crate::app::{self, Next, RunError, Running, service};
 use crate::clock::System;
 use crate::config::{Level, Problem};
+use crate::serve::{ReloadError, Reloaded};
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -58,31 +59,48 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(error.into()),
     };
+    service::ready();
     let mut failed = false;
     loop {
-        tokio::select! {
+        let asked = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            () = running.failed() => {
-                tracing::error!("a part of the daemon failed; it ends, so that it can be restarted");
-                failed = true;
-                break;
-            }
-            _ = hangup.recv() => tokio::select! {
-                // A reload may take a while, and nobody who stops should wait for it.
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                reloaded = running.reload() => if let Err(problems) = reloaded {
-                    problems.iter().for_each(report);
-                    tracing::error!("the new configuration cannot be used; the old one goes on");
-                },
+            _ = hangup.recv() => None,
+            next = running.next() => match next {
+                Next::Reload(asked) => Some(asked),
+                Next::Failed => {
+                    tracing::error!("a part of the daemon failed; it ends, to be restarted");
+                    failed = true;
+                    break;
+                }
+            },
+        };
+        tokio::select! {
+            // A reload may take a while, and nobody who stops should wait for it.
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            reloaded = reload(&mut running) => if let Some(asked) = asked {
+                // Whoever asked may have gone away.
+                let _ = asked.send(reloaded);
             },
         }
     }
+    service::stopping();
     if tokio::time::timeout(STOP_WITHIN, running.stop()).await.is_err() {
         tracing::error!("a part of the daemon did not stop in time; what is owed stays so");
     }
     Ok(if failed { Exit::Unknown } else { Exit::Fine })
+}
+
+async fn reload(running: &mut Running) -> Result<Reloaded, ReloadError> {
+    service::reloading();
+    let reloaded = running.reload().await;
+    service::ready();
+    reloaded.map_err(|problems| {
+        problems.iter().for_each(report);
+        tracing::error!("the new configuration cannot be used; the old one goes on");
+        ReloadError::Configuration(problems.iter().map(ToString::to_string).collect())
+    })
 }
 
 fn report(problem: &Problem) {

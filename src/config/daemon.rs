@@ -20,6 +20,8 @@ pub struct Settings<'i> {
     pub time_zone: Tz,
     /// Where people reach the daemon's pages, for links in alerts; none where they cannot.
     pub public_url: Option<Url>,
+    /// What is requested each minute while all is well, by http or https.
+    pub heartbeat_url: Option<Secret>,
     /// The folder of check files.
     pub checks: PathBuf,
     /// The folder of templates that replace those that ship; it may be absent.
@@ -191,6 +193,7 @@ pub fn read_settings<'i>(
         name: Arc::from("watchbell"),
         time_zone: Tz::UTC,
         public_url: None,
+        heartbeat_url: None,
         checks: base.join("checks.d"),
         templates: base.join("alert-templates"),
         max_in_flight: 1000,
@@ -247,6 +250,11 @@ fn read_daemon(table: &mut Section<'_>, settings: &mut Settings<'_>) {
     if let Some(zone) = table.built("time_zone", |name: String| parse_zone(&name)) {
         settings.time_zone = zone;
     }
+    settings.heartbeat_url =
+        table.built("heartbeat_url", |address: Secret| match Url::parse(address.expose()) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(address),
+            _ => Err("is no address of the web (such as https://hc-ping.com/UUID)".to_owned()),
+        });
     settings.public_url = table.url("public_url", &["https", "http"]);
     if let Some(checks) = table.path("checks") {
         settings.checks = checks;

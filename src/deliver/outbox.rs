@@ -101,6 +101,8 @@ struct DeskShared {
     wake: Notify,
     sent: AtomicU64,
     rejected: AtomicU64,
+    /// The monotonic milliseconds by which the worker looks at its mailbox again.
+    back_by: AtomicU64,
 }
 
 /// What one recipient's outbox has done.
@@ -235,6 +237,7 @@ impl Outbox {
             wake: Notify::new(),
             sent: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            back_by: AtomicU64::new(u64::MAX),
         });
         let gone = self.stop.child_token();
         let worker = Worker::new(
@@ -328,6 +331,17 @@ impl Outbox {
             .collect();
         stats.sort_by(|a, b| (&a.channel, &a.recipient).cmp(&(&b.channel, &b.recipient)));
         stats
+    }
+
+    /// The channel of a worker that should have looked at its mailbox before this monotonic time and
+    /// did not, or that ended by a bug; none while all are at work.
+    pub fn stands_still(&self, before: Duration) -> Option<Name> {
+        let before = u64::try_from(before.as_millis()).unwrap_or(u64::MAX);
+        let still = |desk: &Desk| {
+            desk.worker.is_finished() || desk.shared.back_by.load(Ordering::Relaxed) < before
+        };
+        let desks = lock(&self.desks);
+        desks.iter().find(|(_, desk)| still(desk)).map(|((channel, _), _)| channel.clone())
     }
 
     /// Stops: nothing new is tried, what is in flight has until `grace` is over; the rest stays in

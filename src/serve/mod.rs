@@ -23,6 +23,7 @@ mod page;
 mod ping;
 mod problem;
 mod query;
+mod reload;
 mod report;
 mod room;
 mod router;
@@ -164,6 +165,11 @@ pub trait Control: Send + Sync {
     /// Tries a notice at once that waits for its next try, or once more one that was refused.
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
 
+    /// Reads the configuration again. A bad one changes nothing.
+    async fn reload(&self) -> Result<Reloaded, ReloadError> {
+        Err(ReloadError::Stopping)
+    }
+
     /// Takes a ping in, and gives its answer once it is durable; while the store is away, once it
     /// is in memory.
     async fn ping(&self, _ping: Ping) -> PingAnswer {
@@ -199,6 +205,28 @@ pub enum RunNowError {
     /// Something stands in the way for now, in words.
     #[error("{0}")]
     Busy(String),
+    /// The daemon is about to end.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// How many checks a reload changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// New ones.
+    pub added: usize,
+    /// Those with another configuration.
+    pub changed: usize,
+    /// Those that are no longer there.
+    pub removed: usize,
+}
+
+/// Why the old configuration goes on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// All that is wrong with the new one, a line each.
+    #[error("the configuration cannot be used; the old one goes on")]
+    Configuration(Vec<String>),
     /// The daemon is about to end.
     #[error("the daemon is stopping")]
     Stopping,

@@ -8,7 +8,7 @@ mod operations;
 use super::alertmanager::{alerts, silences as v2_silences};
 use super::query::Query;
 use super::router::Answer;
-use super::{checks, history, keys, notices, silences, status};
+use super::{checks, history, keys, notices, reload, silences, status};
 use crate::model::{IncidentView, RunResult};
 use crate::report::Report;
 use axum::response::IntoResponse;
@@ -104,6 +104,7 @@ fn schemas() -> Map<String, Json> {
     add::<silences::SilenceJson<'_>>(&mut shapes);
     add::<notices::NoticeJson<'_>>(&mut shapes);
     add::<keys::KeyJson<'_>>(&mut shapes);
+    add::<reload::ReloadedJson>(&mut shapes);
     add::<alerts::ToldAlert>(&mut shapes);
     add::<alerts::GroupJson>(&mut shapes);
     add::<v2_silences::SilenceJson<'_>>(&mut shapes);

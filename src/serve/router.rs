@@ -6,7 +6,7 @@ use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
     act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
-    page, ping, report, silences, status, tagged,
+    page, ping, reload, report, silences, status, tagged,
 };
 use crate::config::Origins;
 use crate::model::{CheckView, Incident};
@@ -133,6 +133,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
     let taken_on = post(incidents::acknowledge).delete(incidents::unacknowledge);
     let operate = Router::new()
         .route("/api/v1/keys", get(keys::list))
+        .route("/api/v1/reload", post(reload::reload))
         .route("/api/v1/checks/{name}/pause", post(checks::pause))
         .route("/api/v1/checks/{name}/resume", post(checks::resume))
         .route("/api/v1/incidents/{id}/ack", taken_on)

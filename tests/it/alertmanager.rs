@@ -2,7 +2,8 @@
 //! Debian.
 
 use crate::harness::{
-    Daemon, Folder, KEY, Local, PATIENCE, Process, Setup, Webhook, eventually, free_port,
+    Daemon, Folder, KEY, Local, PATIENCE, Process, Setup, Target, Webhook, eventually, free_port,
+    repository,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -115,4 +116,30 @@ async fn the_metrics_are_what_promtool_expects() {
     let output = command.output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
+}
+
+#[tokio::test]
+async fn the_rules_and_the_dashboard_that_ship_ask_for_metrics_that_there_are() {
+    let target = Target::start();
+    let daemon = Setup::new()
+        .checks("a.toml", &target.check("shop", ""))
+        .tables("[[channel]]\nname = \"ops\"\n[channel.console]\n")
+        .start()
+        .await;
+    daemon.wait_for_status("shop", "up").await;
+    let (_, metrics) = daemon.get_text("/metrics").await;
+    let packaging = repository().join("packaging");
+    let rules = packaging.join("prometheus/watchbell.rules.yml");
+    let mut command = tokio::process::Command::new("promtool");
+    let output = command.args(["check", "rules"]).arg(&rules).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let dashboard = std::fs::read_to_string(packaging.join("grafana/watchbell.json")).unwrap();
+    serde_json::from_str::<Value>(&dashboard).expect("the dashboard is JSON");
+    let asked = dashboard + &std::fs::read_to_string(rules).unwrap();
+    let words = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names: Vec<&str> = words.filter(|word| word.starts_with("watchbell_")).collect();
+    assert!(names.len() > 20);
+    for name in names {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "there is no metric {name}");
+    }
 }

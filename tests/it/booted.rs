@@ -65,7 +65,11 @@ async fn the_service_may_restart_the_units_that_are_listed_and_do_nothing_else()
     // As the unit that ships, but for what it starts.
     let shipped = repository().join("packaging/watchbell.service");
     let shipped = std::fs::read_to_string(shipped).unwrap();
-    let keep = |line: &&str| !line.starts_with("Exec") && !line.starts_with("Restart");
+    let keep = |line: &&str| {
+        ["Exec", "Restart", "Type", "NotifyAccess", "WatchdogSec"]
+            .iter()
+            .all(|key| !line.starts_with(key))
+    };
     let shipped: String = shipped.lines().filter(keep).flat_map(|line| [line, "\n"]).collect();
     let may = async |method: &str, signature: &str, words: &str| {
         let call = format!(
@@ -128,4 +132,110 @@ async fn a_recovery_action_restarts_a_unit_over_d_bus() {
     };
     assert!(timeline.as_array().unwrap().iter().any(told), "{timeline:#}");
     debian.succeed(&["systemctl", "is-active", "shop-api.service"]).await;
+}
+
+/// What systemd knows of the service.
+async fn property(debian: &Booted, name: &str) -> String {
+    let words = ["systemctl", "show", "--value", "--property", name, "watchbell"];
+    debian.succeed(&words).await.trim().to_owned()
+}
+
+async fn signal(debian: &Booted, name: &str) {
+    let signal = format!("--signal={name}");
+    debian.succeed(&["systemctl", "kill", "--kill-who=main", &signal, "watchbell"]).await;
+}
+
+/// The process id of the service once it is another than `before`, and the service is active.
+async fn next_process(debian: &Booted, before: &str) -> String {
+    eventually("the service to start again", PATIENCE, async || {
+        let id = property(debian, "MainPID").await;
+        let active = property(debian, "ActiveState").await;
+        (id != before && id != "0" && active == "active").then_some(id)
+    })
+    .await
+}
+
+/// Waits until the line that `systemctl status` shows holds `words`.
+async fn wait_for_line(debian: &Booted, words: &str) {
+    eventually(&format!("`{words}` in the line of the service"), PATIENCE, async || {
+        property(debian, "StatusText").await.contains(words).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn systemd_hears_how_the_service_is_and_starts_it_again_whatever_happens() {
+    let debian = Booted::start().await;
+    debian.install(&[], "", CHECK).await;
+    // As it ships, but for a shorter patience.
+    let patience = "[Service]\nWatchdogSec=3s\nRestartSec=100ms\n";
+    debian.write("/etc/systemd/system/watchbell.service.d/patience.conf", patience).await;
+    debian.succeed(&["systemctl", "daemon-reload"]).await;
+    debian.succeed(&["systemctl", "start", "watchbell"]).await;
+    // Started means ready: nobody has to wait for the API.
+    assert_eq!(debian.get("/api/v1/status").await["ready"], true);
+    wait_for_line(&debian, "1 down; 1 incident").await;
+
+    // A good configuration is taken, a bad one is not, and the journal says where it is bad.
+    start_shops(&debian, &["shop-api.service"]).await;
+    let more = CHECK.replace("shop-api", "shop-too");
+    debian.write("/etc/watchbell/checks.d/more.toml", &more).await;
+    debian.succeed(&["systemctl", "reload", "watchbell"]).await;
+    debian.wait_for_status("shop-too", "up").await;
+    wait_for_line(&debian, "2 up; 0 incidents").await;
+    debian.write("/etc/watchbell/checks.d/more.toml", "[[check]]\nnmae = 1\n").await;
+    let reload = debian.run(&["systemctl", "reload", "watchbell"]).await;
+    assert_ne!(reload.code, 0, "{}", reload.all());
+    signal(&debian, "HUP").await;
+    wait_for_line(&debian, "watchbell:config").await;
+    let warnings = ["journalctl", "--unit=watchbell", "--priority=err", "--output=cat"];
+    let journal = debian.succeed(&warnings).await;
+    assert!(journal.contains("more.toml:2:1") && journal.contains("name"), "{journal}");
+    assert!(!journal.contains("watchbell is running"), "levels tell lines apart: {journal}");
+    assert_eq!(property(&debian, "ActiveState").await, "active");
+    debian.write("/etc/watchbell/checks.d/more.toml", &more).await;
+    debian.succeed(&["systemctl", "reload", "watchbell"]).await;
+    wait_for_line(&debian, "2 up; 0 incidents").await;
+
+    // Killed, and stopped so that only the watchdog can tell: both times it starts again.
+    let first = property(&debian, "MainPID").await;
+    signal(&debian, "KILL").await;
+    let second = next_process(&debian, &first).await;
+    signal(&debian, "STOP").await;
+    let third = next_process(&debian, &second).await;
+    assert_eq!(property(&debian, "NRestarts").await, "2");
+    let journal = debian.succeed(&["journalctl", "--unit=watchbell", "--output=cat"]).await;
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+    wait_for_line(&debian, "2 up").await;
+    assert_eq!(property(&debian, "MainPID").await, third, "it lives, and is let live");
+    // A start with a bad configuration fails, and says where it is bad.
+    debian.write("/etc/watchbell/checks.d/more.toml", "[[check]]\nnmae = 1\n").await;
+    debian.succeed(&["systemctl", "stop", "watchbell"]).await;
+    assert_ne!(debian.run(&["systemctl", "start", "watchbell"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn the_booted_service_may_do_no_more_than_its_score_says() {
+    let debian = Booted::start().await;
+    debian.install(&[], "", CHECK).await;
+    let score = async || {
+        let unit = "/etc/systemd/system/watchbell.service";
+        let words = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit];
+        let report = debian.succeed(&words).await;
+        let line = report.lines().rev().find(|line| line.contains("exposure level")).unwrap();
+        let score = line.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+        score.unwrap_or_else(|| panic!("{line}"))
+    };
+    let shipped = score().await;
+    assert!(shipped <= 1.7, "{shipped}");
+    let drop_in = std::fs::read_to_string(repository().join("packaging/network-only.conf"));
+    let place = "/etc/systemd/system/watchbell.service.d/network-only.conf";
+    debian.write(place, &drop_in.unwrap()).await;
+    let network_only = score().await;
+    assert!(network_only <= 1.2, "{network_only}");
+    // It runs so, too.
+    debian.succeed(&["systemctl", "daemon-reload"]).await;
+    debian.succeed(&["systemctl", "start", "watchbell"]).await;
+    start_shops(&debian, &["shop-api.service"]).await;
+    debian.wait_for_status("shop-api", "up").await;
 }

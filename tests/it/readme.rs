@@ -75,14 +75,8 @@ fn the_configuration_in_the_page_on_alerting_is_valid() {
     let base = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
     std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
     std::fs::write(folder.join("checks.d/page.toml"), checks.join("\n") + base).unwrap();
-    let output = Command::new(binary())
-        .args(["validate", "--no-secrets", "--config"])
-        .arg(folder.join("daemon.toml"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(!said.contains("warning"), "{said}");
+    let (is_good, said) = validate(&folder);
+    assert!(is_good, "{said}");
 }
 
 /// What `watchbell validate --no-secrets` says to this daemon.toml beside one check.
@@ -92,6 +86,11 @@ fn validated(daemon: &str) -> (bool, String) {
     let check = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
     std::fs::write(folder.join("checks.d/page.toml"), check).unwrap();
     std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
+    validate(&folder)
+}
+
+/// What `watchbell validate --no-secrets` says to the configuration in a folder.
+fn validate(folder: &Folder) -> (bool, String) {
     let output = Command::new(binary())
         .args(["validate", "--no-secrets", "--config"])
         .arg(folder.join("daemon.toml"))
@@ -129,6 +128,27 @@ fn the_configuration_in_the_pages_on_channels_is_valid() {
         assert!(page.ends_with("README.md") || whole.contains("[[channel]]"), "{page} shows none");
     }
     assert!(pages > 15, "{pages}");
+}
+
+#[test]
+fn each_recipe_is_a_valid_configuration() {
+    let mut recipes = 0;
+    for entry in std::fs::read_dir(repository().join("docs/recipes")).unwrap().flatten() {
+        let page = format!("docs/recipes/{}", entry.file_name().to_str().unwrap());
+        let blocks = toml_blocks(&page);
+        if page.ends_with("README.md") {
+            continue;
+        }
+        recipes += 1;
+        assert!(!blocks.is_empty(), "{page} shows none");
+        let folder = Folder::new();
+        std::fs::create_dir(folder.join("checks.d")).unwrap();
+        std::fs::write(folder.join("daemon.toml"), "").unwrap();
+        std::fs::write(folder.join("checks.d/recipe.toml"), blocks.join("\n")).unwrap();
+        let (is_good, said) = validate(&folder);
+        assert!(is_good, "{page}: {said}");
+    }
+    assert!(recipes > 6, "{recipes}");
 }
 
 #[test]

@@ -281,3 +281,18 @@ async fn a_second_daemon_leaves_the_history_of_the_first_alone() {
     assert_eq!(second.code, 3, "{}", second.all());
     assert!(second.all().contains("another watchbell uses"), "{}", second.all());
 }
+
+#[tokio::test]
+async fn a_third_party_hears_that_the_daemon_lives_and_two_daemons_can_watch_each_other() {
+    let uuid = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278";
+    let check = format!(
+        "[[check]]\nname = \"other\"\n[check.heartbeat]\nuuid = \"{uuid}\"\nperiod = \"2m\"\n"
+    );
+    let watcher = Setup::new().checks("other.toml", &check).start().await;
+    assert_eq!(watcher.get("/api/v1/checks/other").await["status"], "unknown");
+    let address = watcher.url(&format!("/ping/{uuid}"));
+    let key = format!("heartbeat_url = \"{address}\"");
+    let watched = Setup::new().daemon(&key).start().await;
+    watcher.wait_for_status("other", "up").await;
+    assert!(!watched.log().contains(uuid), "the address is a secret");
+}

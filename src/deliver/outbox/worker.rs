@@ -39,6 +39,7 @@ impl Worker {
     pub(super) async fn run(mut self) {
         loop {
             let now = self.clock.now();
+            self.is_back_by(now.mono);
             let new_id = || ulid::Ulid::new().to_string();
             let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
             let channel = lock(&self.desk.destination).name.clone();
@@ -54,14 +55,21 @@ impl Worker {
             }
             match next {
                 Next::Send(notice) => {
+                    let timeout = lock(&self.desk.destination).timeout;
+                    self.is_back_by(now.mono.saturating_add(timeout));
                     let Some(outcome) = self.send(&notice).await else { return };
                     self.settle(&notice, outcome).await;
                 }
                 Next::Wait(until) => {
                     let span = u64::try_from(until - mono(now)).unwrap_or(0);
-                    self.sleep(Duration::from_millis(span)).await;
+                    let span = Duration::from_millis(span);
+                    self.is_back_by(now.mono.saturating_add(span));
+                    self.sleep(span).await;
                 }
-                Next::Idle => self.sleep(Duration::MAX).await,
+                Next::Idle => {
+                    self.is_back_by(Duration::MAX);
+                    self.sleep(Duration::MAX).await;
+                }
             }
         }
     }
@@ -150,6 +158,12 @@ impl Worker {
             self.troubled = Some(false);
             self.ledger.trouble(channel, &self.desk.recipient, None).await;
         }
+    }
+
+    /// Promises to look at the mailbox by then, so that others can see when it does not.
+    fn is_back_by(&self, mono: Duration) {
+        let millis = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
+        self.desk.back_by.store(millis, Ordering::Relaxed);
     }
 
     async fn sleep(&self, span: Duration) {

@@ -100,6 +100,9 @@ fn daemon() -> Vec<Operation> {
         get("/api/v1/keys", ("daemon", OPERATE), "The keys, without the keys")
             .gives(200, JSON, super::operation::list("Key"))
             .refuses(&[400]),
+        post("/api/v1/reload", ("daemon", OPERATE), "Reads the configuration again")
+            .json("Reloaded")
+            .refuses(&[400, 422]),
     ]
 }
 
