@@ -121,7 +121,7 @@ mod tests {
         std::fs::write(&config, format!("{key}{}", channels.join("\n"))).unwrap();
         std::fs::create_dir(folder.path().join("checks.d")).unwrap();
         std::fs::write(folder.path().join("checks.d/imported.toml"), checks).unwrap();
-        let options = LoadOptions { without_secrets: true, ..LoadOptions::default() };
+        let options = LoadOptions { without_secrets: true };
         let problems = plan::load(&config, options).err().unwrap_or_default();
         problems.iter().map(|it| format!("{it}\n")).collect()
     }

@@ -67,6 +67,21 @@ impl Draft {
         }
     }
 
+    /// Sets the chat of a bot in Telegram: a number, or a name.
+    pub fn chat(&mut self, id: Option<String>) {
+        match id.as_deref().map(str::parse::<i64>) {
+            Some(Ok(number)) => self.option("chat_id", number),
+            _ => self.option_if("chat_id", id),
+        }
+    }
+
+    /// Sets an option of its kind to what stands between commas.
+    pub fn list(&mut self, key: &str, text: Option<String>) {
+        let text = text.unwrap_or_default();
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        self.option(key, items.collect::<Vec<_>>());
+    }
+
     /// Says what could not be carried over.
     pub fn lose(&mut self, what: impl Into<String>) {
         self.lost.push(what.into());

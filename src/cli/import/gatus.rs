@@ -244,9 +244,11 @@ fn read_external(mut source: Source, defaults: &Defaults) -> Draft {
     draft
 }
 
-/// Services that are presets of `webhook` here: their name there, their preset, and their options
-/// there and here.
-const PRESETS: [(&str, &str, &[(&str, &str)]); 11] = [
+/// A name there, the preset here, and options by their names there and here.
+type Preset = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Services that are presets of `webhook` here.
+const PRESETS: [Preset; 11] = [
     ("googlechat", "google-chat", &[("webhook-url", "url")]),
     ("gotify", "gotify", &[("server-url", "url"), ("token", "token")]),
     (
@@ -281,11 +283,7 @@ fn channel(name: &str, provider: &mut Source) -> Option<Draft> {
         "slack" | "discord" => draft.option_if("webhook_url", provider.text("webhook-url")),
         "telegram" => {
             draft.option_if("token", provider.text("token"));
-            let id = provider.text("id");
-            match id.as_deref().map(str::parse::<i64>) {
-                Some(Ok(number)) => draft.option("chat_id", number),
-                _ => draft.option_if("chat_id", id),
-            }
+            draft.chat(provider.text("id"));
             draft.option_if("api_url", provider.text("api-url"));
         }
         "email" => {
@@ -299,9 +297,7 @@ fn channel(name: &str, provider: &mut Source) -> Option<Draft> {
             draft.option_if("username", provider.text("username").or_else(|| from.clone()));
             draft.option_if("password", provider.text("password"));
             draft.option_if("from", from);
-            let to = provider.text("to").unwrap_or_default();
-            let to: Vec<&str> = to.split(',').map(str::trim).filter(|it| !it.is_empty()).collect();
-            draft.option("to", to);
+            draft.list("to", provider.text("to"));
         }
         "custom" => {
             draft.option_if("url", provider.text("url"));

@@ -322,11 +322,7 @@ fn channel(name: &str, mut config: Source) -> Result<Draft, String> {
         "discord" => of_kind("discord", &[("discordWebhookUrl", "webhook_url")], config),
         "telegram" => {
             let mut draft = of_kind("telegram", &[("telegramBotToken", "token")], config);
-            let id = config.text("telegramChatID");
-            match id.as_deref().map(str::parse::<i64>) {
-                Some(Ok(number)) => draft.option("chat_id", number),
-                _ => draft.option_if("chat_id", id),
-            }
+            draft.chat(config.text("telegramChatID"));
             draft
         }
         "smtp" => {
@@ -341,9 +337,7 @@ fn channel(name: &str, mut config: Source) -> Result<Draft, String> {
             if config.flag("smtpSecure") == Some(true) {
                 draft.option("tls", "implicit");
             }
-            let to = config.text("smtpTo").unwrap_or_default();
-            let to: Vec<&str> = to.split(',').map(str::trim).filter(|it| !it.is_empty()).collect();
-            draft.option("to", to);
+            draft.list("to", config.text("smtpTo"));
             draft
         }
         "webhook" => of_kind("webhook", &[("webhookURL", "url")], config),
