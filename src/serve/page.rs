@@ -1,12 +1,14 @@
 //! The web page. Each page is a file below, with a template of the same name that fills in
 //! `base.html`; what stands round its content is its [`Frame`].
 
+mod check;
 mod frame;
 mod overview;
 mod past;
 mod strip;
 mod when;
 
+pub(super) use check::check;
 pub(super) use frame::{Frame, Session, may_read};
 pub(super) use overview::overview;
 pub(super) use when::{Instant, millis, percent, span};
@@ -26,13 +28,16 @@ use std::sync::Arc;
 /// turns the escaping on.
 const TEMPLATES: &[(&str, &str)] = &[
     ("base.html", include_str!("page/base.html")),
+    ("check.html", include_str!("page/check.html")),
     ("macros.html", include_str!("page/macros.html")),
+    ("missing.html", include_str!("page/missing.html")),
     ("overview.html", include_str!("page/overview.html")),
 ];
 /// One stylesheet for all pages: the second page that somebody opens has it already.
 const STYLE: &str = concat!(
     include_str!("page/base.css"),
     include_str!("page/overview.css"),
+    include_str!("page/vendor/uPlot.min.css"),
     include_str!("page/check.css"),
     include_str!("page/incident.css"),
     include_str!("page/notices.css"),
@@ -87,6 +92,8 @@ impl Pages {
         let assets = vec![
             Asset::new("watchbell", "css", STYLE),
             Asset::new("live", "js", SCRIPT),
+            Asset::new("chart", "js", include_str!("page/chart.js")),
+            Asset::new("uplot", "js", include_str!("page/vendor/uPlot.iife.min.js")),
             Asset::new("icon-up", "svg", include_str!("page/icon-up.svg")),
             Asset::new("icon-degraded", "svg", include_str!("page/icon-degraded.svg")),
             Asset::new("icon-down", "svg", include_str!("page/icon-down.svg")),

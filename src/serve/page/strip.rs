@@ -253,7 +253,8 @@ fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'
     svg.push_str("</a>");
 }
 
-fn end_of_day(next: i64, zone: Tz) -> i64 {
+/// When the day before the one with that number ends, in milliseconds since the epoch.
+pub(in crate::serve) fn end_of_day(next: i64, zone: Tz) -> i64 {
     use chrono::TimeZone as _;
     let date = date_of(u16::try_from(next).unwrap_or(u16::MAX));
     let midnight = date.and_time(chrono::NaiveTime::MIN);
