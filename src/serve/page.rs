@@ -8,8 +8,8 @@ mod past;
 mod strip;
 mod when;
 
-pub(super) use check::check;
-pub(super) use frame::{Frame, Session, may_read};
+pub(super) use check::of_checks;
+pub(super) use frame::{Frame, may_read};
 pub(super) use overview::overview;
 pub(super) use when::{Instant, millis, percent, span};
 
