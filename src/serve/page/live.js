@@ -501,7 +501,6 @@ if (search) {
     clearTimeout(typed);
     typed = setTimeout(go, event.target.matches("select") ? 0 : 250);
   });
-  search.classList.add("scripted");
 }
 
 localize(document);
