@@ -216,7 +216,7 @@ function mark(strip, place, count) {
   all(".strip .cursor").forEach((old) => old.remove());
   if (!strip) return;
   const wide = WIDTH / count;
-  strip.prepend(element("rect", { class: "cursor", x: place * wide - 0.5, y: -2, width: wide + 1, height: 28, rx: 2 }));
+  strip.append(element("rect", { class: "cursor", x: place * wide - 0.5, y: -2, width: wide + 1, height: 28, rx: 2 }));
 }
 
 function hide() {
