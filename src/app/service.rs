@@ -92,11 +92,10 @@ impl Pulse {
 
     /// How everything is.
     fn line(&self) -> String {
-        let checks = self.board.all();
-        let count = |status| checks.iter().filter(|check| check.state.status == status).count();
+        let totals = self.board.totals();
         let mut words: Vec<String> = Status::ALL
             .into_iter()
-            .map(|status| (status, count(status)))
+            .map(|status| (status, totals.of(status)))
             .filter(|(_, count)| *count > 0)
             .map(|(status, count)| format!("{count} {status}"))
             .collect();
@@ -104,8 +103,7 @@ impl Pulse {
             words.push("nothing to watch".to_owned());
         }
         let daemon = self.control.daemon();
-        let of_checks = checks.iter().filter(|check| check.state.incident.is_some()).count();
-        let incidents = of_checks + daemon.other_incidents.len();
+        let incidents = totals.incidents + daemon.other_incidents.len();
         let plural = |count: u64| if count == 1 { "" } else { "s" };
         let mut line = words.join(", ");
         line.push_str(&format!("; {incidents} incident{}", plural(incidents as u64)));

@@ -19,7 +19,7 @@ mod time;
 
 pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
 pub use beats::{BEATS, Beat, Beats};
-pub use board::{Board, CheckView};
+pub use board::{Board, CheckView, Totals};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};
 pub use heartbeat::{

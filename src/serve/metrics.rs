@@ -1,7 +1,6 @@
 use super::DaemonStatus;
 use super::router::{Answer, Shared};
-use super::status::Counts;
-use crate::model::{CheckView, Incident, Severity, Status};
+use crate::model::{CheckView, Incident, Severity, Status, Totals};
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header;
@@ -19,13 +18,15 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Answer {
     let now = shared.api.clock.wall();
     let silences = shared.api.control.silences();
     let silences = silences.iter().filter(|silence| silence.is_active(now)).count();
-    let text = exposition(&daemon, &checks, &incidents, silences);
+    let totals = shared.api.board.totals();
+    let text = exposition(&daemon, &checks, &totals, &incidents, silences);
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 fn exposition(
     daemon: &DaemonStatus,
     checks: &[Arc<CheckView>],
+    totals: &Totals,
     incidents: &[&Incident],
     silences: usize,
 ) -> String {
@@ -47,13 +48,12 @@ fn exposition(
             text.sample(&labels, millis / 1000.0);
         }
     }
-    let counts = Counts::of(checks);
     text.family("watchbell_checks", "gauge", "Checks by their latest verdict.");
     for status in Status::ALL {
-        text.sample(&[("status", status.as_str())], counts.get(status));
+        text.sample(&[("status", status.as_str())], totals.of(status));
     }
-    let paused = checks.iter().filter(|check| check.state.paused.is_some()).count();
-    text.single("watchbell_checks_paused", "gauge", "Checks that somebody paused.", paused);
+    let about = "Checks that somebody paused.";
+    text.single("watchbell_checks_paused", "gauge", about, totals.paused);
     text.family(
         "watchbell_incidents_open",
         "gauge",

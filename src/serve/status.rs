@@ -1,7 +1,7 @@
 use super::problem::Problem;
 use super::query::Query;
 use super::router::{Answer, Shared, json};
-use crate::model::{CheckView, Status, Timestamp};
+use crate::model::{Status, Timestamp};
 use axum::extract::State;
 use http::Uri;
 use serde::Serialize;
@@ -11,39 +11,6 @@ use utoipa::ToSchema;
 
 /// How long the store may take to say that it is there.
 const PING_BOUND: Duration = Duration::from_secs(2);
-
-/// How many checks have each status.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub(super) up: u64,
-    pub(super) degraded: u64,
-    pub(super) down: u64,
-    pub(super) unknown: u64,
-}
-
-impl Counts {
-    pub(super) fn of(checks: &[Arc<CheckView>]) -> Self {
-        let mut counts = Self::default();
-        for check in checks {
-            *match check.state.status {
-                Status::Up => &mut counts.up,
-                Status::Degraded => &mut counts.degraded,
-                Status::Down => &mut counts.down,
-                Status::Unknown => &mut counts.unknown,
-            } += 1;
-        }
-        counts
-    }
-
-    pub(super) fn get(&self, status: Status) -> u64 {
-        match status {
-            Status::Up => self.up,
-            Status::Degraded => self.degraded,
-            Status::Down => self.down,
-            Status::Unknown => self.unknown,
-        }
-    }
-}
 
 /// How the daemon is, in a word.
 #[derive(Serialize, ToSchema)]
@@ -81,10 +48,10 @@ pub(super) struct StatusJson<'a> {
 #[schema(as = Counts)]
 pub(super) struct CountsJson {
     total: usize,
-    up: u64,
-    degraded: u64,
-    down: u64,
-    unknown: u64,
+    up: usize,
+    degraded: usize,
+    down: usize,
+    unknown: usize,
     paused: usize,
 }
 
@@ -129,8 +96,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, uri: Uri) -> Answe
     Query::none(&uri)?;
     let daemon = shared.api.control.daemon();
     let now = shared.api.clock.now();
-    let checks = shared.api.board.all();
-    let counts = Counts::of(&checks);
+    let totals = shared.api.board.totals();
     json(&StatusJson {
         name: &daemon.name,
         version: daemon.version,
@@ -139,14 +105,14 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, uri: Uri) -> Answe
         timestamp: now.wall,
         ready: daemon.ready.is_ok(),
         checks: CountsJson {
-            total: checks.len(),
-            up: counts.up,
-            degraded: counts.degraded,
-            down: counts.down,
-            unknown: counts.unknown,
-            paused: checks.iter().filter(|check| check.state.paused.is_some()).count(),
+            total: totals.checks(),
+            up: totals.of(Status::Up),
+            degraded: totals.of(Status::Degraded),
+            down: totals.of(Status::Down),
+            unknown: totals.of(Status::Unknown),
+            paused: totals.paused,
         },
-        open_incidents: shared.open_incidents_of(&checks, &daemon).len(),
+        open_incidents: totals.incidents + daemon.other_incidents.len(),
         outbox_depth: daemon.outbox_depth,
         store: StoreJson {
             status: if daemon.store.error.is_some() { "failing" } else { "ok" },

@@ -7,10 +7,9 @@ pub(super) use row::uptime_mood;
 
 use super::super::access::Visitor;
 use super::super::router::{Answer, Shared};
-use super::super::status::Counts;
 use super::past::{Past, Seen, day_number};
 use super::{Frame, Instant, millis, span};
-use crate::model::{CheckView, Incident, Status, Timestamp};
+use crate::model::{CheckView, Incident, Status, Timestamp, Totals};
 use asked::{Asked, Choices, Pick};
 use axum::Extension;
 use axum::extract::State;
@@ -69,7 +68,7 @@ pub(in crate::serve) async fn overview(
     let incidents = shared.open_incidents_of(&all, &daemon);
     let overview = Overview {
         frame: Frame::with(&shared, &visitor, "overview", &all, &daemon),
-        headline: headline(&Counts::of(&all), all.len()),
+        headline: headline(&shared.api.board.totals()),
         incidents: incidents.len(),
         alarms: alarms(&incidents, &all, now),
         more_alarms: count_alarms(&incidents, &all).saturating_sub(ALARMS),
@@ -273,16 +272,17 @@ impl Form {
     }
 }
 
-fn headline(counts: &Counts, total: usize) -> String {
-    let some = |count: u64, what: &str| match count {
+fn headline(totals: &Totals) -> String {
+    let total = totals.checks();
+    let some = |status: Status, what: &str| match totals.of(status) {
         0 => None,
         1 => Some(format!("1 check is {what}")),
         many => Some(format!("{many} checks are {what}")),
     };
     let parts: Vec<String> = [
-        some(counts.down, "down"),
-        some(counts.degraded, "degraded"),
-        some(counts.unknown, "unknown"),
+        some(Status::Down, "down"),
+        some(Status::Degraded, "degraded"),
+        some(Status::Unknown, "unknown"),
     ]
     .into_iter()
     .flatten()
@@ -299,7 +299,6 @@ fn headline(counts: &Counts, total: usize) -> String {
 mod tests {
     use super::{A_PAGE, Choices, Pick, headline, in_groups, page_of};
     use crate::model::{CheckState, CheckView, Facts, Severity, Status, Timestamp};
-    use crate::serve::status::Counts;
     use std::sync::Arc;
 
     fn check(name: &str, status: Status, labels: &[(&str, &str)]) -> Arc<CheckView> {
@@ -317,9 +316,11 @@ mod tests {
 
     #[test]
     fn the_headline_says_the_worst_first() {
-        let check = |up, degraded, down, unknown| {
-            let total = usize::try_from(up + degraded + down + unknown).unwrap();
-            headline(&Counts { up, degraded, down, unknown }, total)
+        let check = |up: usize, degraded: usize, down: usize, unknown: usize| {
+            let counts = Status::ALL.into_iter().zip([up, degraded, down, unknown]);
+            let each = counts.flat_map(|(status, count)| std::iter::repeat_n(status, count));
+            let checks: Vec<_> = each.map(|status| self::check("a", status, &[])).collect();
+            headline(&checks.iter().map(|check| &**check).collect())
         };
         assert_eq!(check(0, 0, 0, 0), "No checks yet");
         assert_eq!(check(1, 0, 0, 0), "The one check is up");
