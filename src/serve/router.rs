@@ -5,7 +5,7 @@ use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
-    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
+    act, alertmanager, announcements, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
     page, ping, silences, status, tagged,
 };
 use crate::config::Origins;
@@ -16,7 +16,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -66,6 +66,7 @@ pub(super) struct Shared {
     pub(super) pages: Pages,
     pub(super) forms: act::Forms,
     pub(super) badges: badge::Badges,
+    pub(super) board: announcements::Board,
     /// Cancelled once the daemon stops, so that streams end.
     pub(super) stop: CancellationToken,
     limit: AddressLimit,
@@ -126,6 +127,8 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::one))
         .route("/api/v1/notices", get(notices::list))
+        .route("/api/v1/announcements", get(announcements::list))
+        .route("/api/v1/announcements/{id}", get(announcements::one))
         .route_layer(from_fn(tagged::tag))
         .route("/api/v1/events", get(feed::events));
     let run = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
@@ -138,7 +141,10 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .route("/api/v1/incidents/{id}/snooze", post(incidents::snooze))
         .route("/api/v1/silences", post(silences::add))
         .route("/api/v1/silences/{id}", delete(silences::expire))
-        .route("/api/v1/notices/{id}/retry", post(notices::retry));
+        .route("/api/v1/notices/{id}/retry", post(notices::retry))
+        .route("/api/v1/announcements", post(announcements::add))
+        .route("/api/v1/announcements/{id}", patch(announcements::change))
+        .route("/api/v1/announcements/{id}", delete(announcements::remove));
     let links = Router::new().route("/act/{token}", get(act::ask).post(act::act));
     let reading_v2 = alertmanager::reading().route_layer(from_fn(tagged::tag));
     Ok(Router::new()
@@ -176,7 +182,7 @@ fn cross_origin(settings: Arc<ArcSwap<Settings>>) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

@@ -2,7 +2,7 @@
 
 use super::bodies::SPAN;
 use super::operation::{Operation, Who, reference};
-use crate::model::{NoticeState, SilenceState, Status};
+use crate::model::{AnnouncementKind, NoticeState, SilenceState, Status};
 use serde_json::{Value as Json, json};
 
 const READ: Who = Who::Scope("read");
@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<Operation> {
         incidents(),
         silences(),
         notices(),
+        announcements(),
         page(),
         heartbeats(),
         alertmanager(),
@@ -226,6 +227,27 @@ fn notices() -> Vec<Operation> {
         post("/api/v1/notices/{id}/retry", ("notices", OPERATE), "Tries it at once")
             .json("Notice")
             .refuses(&[400, 404, 409, 422]),
+    ]
+}
+
+fn announcements() -> Vec<Operation> {
+    let (read, operate) = (("announcements", READ), ("announcements", OPERATE));
+    let one = "/api/v1/announcements/{id}";
+    vec![
+        get("/api/v1/announcements", read, "Announcements, newest first")
+            .query("state", words(["current", "over"]), "Only those in this state")
+            .pieces("Announcement")
+            .tagged(),
+        post("/api/v1/announcements", operate, "Makes one")
+            .body(JSON, reference("NewAnnouncement"), true)
+            .gives(201, JSON, reference("Announcement"))
+            .refuses(&[400, 409, 422]),
+        get(one, read, "One announcement").json("Announcement").refuses(&[400, 404]).tagged(),
+        Operation::new("patch", one, operate, "Says more in it, or changes what stands around that")
+            .body(JSON, reference("AnnouncementChange"), true)
+            .json("Announcement")
+            .refuses(&[400, 404, 409, 422]),
+        delete(one, operate, "Deletes it").done(204, "It is gone").refuses(&[400, 404]),
     ]
 }
 

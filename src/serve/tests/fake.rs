@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Acknowledgement, Alert, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Matcher,
+    Acknowledgement, Alert, Announcement, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Matcher,
     Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry,
     Timestamp, What,
 };
@@ -38,6 +38,8 @@ pub(super) struct FakeStore {
     pub(super) results: Mutex<Vec<RunResult>>,
     pub(super) incidents: Mutex<Vec<Incident>>,
     pub(super) notices: Mutex<Vec<Notice>>,
+    pub(super) announcements: Mutex<Vec<Announcement>>,
+    pub(super) days: Mutex<Days>,
     pub(super) broken: AtomicBool,
     pub(super) hanging: AtomicBool,
 }
@@ -121,7 +123,8 @@ impl Store for FakeStore {
         unreachable!("the API does not ask for it")
     }
     async fn days(&self, _: (Timestamp, Timestamp)) -> Result<Days, StoreError> {
-        unreachable!("the API does not ask for it")
+        self.ping().await?;
+        Ok(self.days.lock().unwrap().clone())
     }
     async fn forget_blocks(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
         unreachable!("the API does not ask for it")
@@ -132,6 +135,29 @@ impl Store for FakeStore {
 
     async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap().clone();
+        all.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(all)
+    }
+
+    async fn put_announcement(&self, announcement: &Announcement) -> Result<(), StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap();
+        all.retain(|known| known.id != announcement.id);
+        all.push(announcement.clone());
+        Ok(())
+    }
+
+    async fn forget_announcement(&self, id: &str) -> Result<bool, StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap();
+        let before = all.len();
+        all.retain(|known| known.id != id);
+        Ok(all.len() < before)
     }
 
     async fn forget_silences(&self, _before: Timestamp) -> Result<u64, StoreError> {
