@@ -6,8 +6,8 @@ mod archive;
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
 use crate::clock::Manual;
 use crate::model::{
-    Announcement, AnnouncementKind, AnnouncementUpdate, CheckState, Incident, Labels, Matcher, Name, Notice, NoticeState, RunResult, Silence, Status,
-    TimelineEntry, Timestamp, What,
+    Announcement, AnnouncementKind, AnnouncementUpdate, CheckState, Incident, Labels, Matcher,
+    Name, Notice, NoticeState, RunResult, Silence, Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::retention;
 use archive::{

@@ -85,7 +85,10 @@ impl Windows {
     }
 
     /// The next time of each window, from `now` on: when it opens or has opened, and when it closes.
-    pub fn upcoming(&self, now: Timestamp) -> impl Iterator<Item = (&Window, Timestamp, Timestamp)> {
+    pub fn upcoming(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Window, Timestamp, Timestamp)> {
         self.0.iter().filter_map(move |window| {
             let (start, end) = window.times.next(now)?;
             Some((window, start, end))
@@ -123,7 +126,8 @@ impl Times {
         match self {
             Self::Once { start, end } => (now < *end).then_some((*start, *end)),
             Self::Recurring(recurring) => {
-                let open = recurring.start_until(now).filter(|start| now < start.after(recurring.lasts));
+                let open =
+                    recurring.start_until(now).filter(|start| now < start.after(recurring.lasts));
                 let start = open.or_else(|| recurring.start_after(now))?;
                 Some((start, start.after(recurring.lasts)))
             }

@@ -235,7 +235,9 @@ pub(super) async fn remove(
     let id = read_id(id)?;
     let _changing = shared.board.changing.lock().await;
     shared.board.forget();
-    match shared.api.store.forget_announcement(&id).await? {
+    let forgotten = shared.api.store.forget_announcement(&id).await;
+    shared.public.forget();
+    match forgotten? {
         true => Ok(StatusCode::NO_CONTENT.into_response()),
         false => Err(missing(&id)),
     }
@@ -245,7 +247,9 @@ pub(super) async fn remove(
 async fn put(shared: &Shared, announcement: &Announcement) -> Result<(), Problem> {
     // Whether it was written is not known either where the store fails.
     shared.board.forget();
-    Ok(shared.api.store.put_announcement(announcement).await?)
+    let written = shared.api.store.put_announcement(announcement).await;
+    shared.public.forget();
+    Ok(written?)
 }
 
 /// What somebody says about an announcement.

@@ -52,11 +52,7 @@ impl Fields {
     }
 
     /// The same with up to `most` characters.
-    pub(super) fn text_up_to(
-        &mut self,
-        key: &str,
-        most: usize,
-    ) -> Result<Option<String>, Problem> {
+    pub(super) fn text_up_to(&mut self, key: &str, most: usize) -> Result<Option<String>, Problem> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let Json::String(text) = value else {
             return Err(Problem::bad_body(format!("`{key}` is a text.")));

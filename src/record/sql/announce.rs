@@ -4,8 +4,9 @@ use crate::record::{StoreError, cells};
 
 /// All announcements, newest first.
 pub(super) async fn all(readers: &Pool) -> Result<Vec<Announcement>, StoreError> {
-    let rows =
-        sqlx::query("SELECT id, body FROM announcements ORDER BY id DESC").fetch_all(readers).await?;
+    let rows = sqlx::query("SELECT id, body FROM announcements ORDER BY id DESC")
+        .fetch_all(readers)
+        .await?;
     read::bodies(&rows, "announcement")
 }
 

@@ -87,9 +87,7 @@ fn one_of(a: &str, b: &str) -> Json {
 
 /// What is said anew, or changed.
 fn announcement(required: Json) -> Json {
-    let of = |most: usize, about: &str| {
-        json!({ "type": "string", "description": about, "maxLength": most, "pattern": SAID })
-    };
+    let of = |most: usize, about: &str| json!({ "type": "string", "description": about, "maxLength": most, "pattern": SAID });
     let kinds = AnnouncementKind::ALL.map(AnnouncementKind::as_str);
     let names = json!({ "type": "array", "maxItems": MOST_CHECKS, "items": { "type": "string" } });
     fields(

@@ -2,7 +2,7 @@
 
 use super::bodies::SPAN;
 use super::operation::{Operation, Who, reference};
-use crate::model::{AnnouncementKind, NoticeState, SilenceState, Status};
+use crate::model::{NoticeState, SilenceState, Status};
 use serde_json::{Value as Json, json};
 
 const READ: Who = Who::Scope("read");
@@ -243,10 +243,15 @@ fn announcements() -> Vec<Operation> {
             .gives(201, JSON, reference("Announcement"))
             .refuses(&[400, 409, 422]),
         get(one, read, "One announcement").json("Announcement").refuses(&[400, 404]).tagged(),
-        Operation::new("patch", one, operate, "Says more in it, or changes what stands around that")
-            .body(JSON, reference("AnnouncementChange"), true)
-            .json("Announcement")
-            .refuses(&[400, 404, 409, 422]),
+        Operation::new(
+            "patch",
+            one,
+            operate,
+            "Says more in it, or changes what stands around that",
+        )
+        .body(JSON, reference("AnnouncementChange"), true)
+        .json("Announcement")
+        .refuses(&[400, 404, 409, 422]),
         delete(one, operate, "Deletes it").done(204, "It is gone").refuses(&[400, 404]),
     ]
 }

@@ -6,9 +6,9 @@ use super::super::{
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Acknowledgement, Alert, Announcement, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Matcher,
-    Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry,
-    Timestamp, What,
+    Acknowledgement, Alert, Announcement, Board, CheckState, CheckView, Facts, HeldBecause,
+    Incident, Matcher, Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence,
+    Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::{
