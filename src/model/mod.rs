@@ -2,6 +2,7 @@
 
 mod alert;
 mod announcement;
+mod beats;
 mod board;
 mod doc;
 mod fact;
@@ -19,6 +20,7 @@ mod time;
 
 pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
 pub use announcement::{Announcement, AnnouncementKind, AnnouncementUpdate};
+pub use beats::{BEATS, Beat, Beats};
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};

@@ -6,10 +6,12 @@ mod frame;
 mod incident;
 mod notices;
 mod overview;
+mod past;
 mod postmortem;
 mod public;
 mod routes;
 mod session;
+mod strip;
 mod trouble;
 mod when;
 
@@ -67,6 +69,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 pub(super) struct Pages {
     templates: Environment<'static>,
     assets: Vec<Asset>,
+    /// What was read of the past for them.
+    past: past::Past,
 }
 
 /// A file that pages refer to. Its name holds a hash of its content, so that a browser may keep it
@@ -108,7 +112,7 @@ impl Pages {
             Asset::new("icon-down", "svg", include_str!("page/icon-down.svg")),
             Asset::new("icon-unknown", "svg", include_str!("page/icon-unknown.svg")),
         ];
-        Ok(Self { templates, assets })
+        Ok(Self { templates, assets, past: past::Past::default() })
     }
 
     /// The address of the asset called `key`.

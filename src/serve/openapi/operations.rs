@@ -273,6 +273,24 @@ fn page() -> Vec<Operation> {
             &[200],
         )
         .tagged(),
+        html(
+            get(
+                "/status",
+                ("page", READ),
+                "The public status page; open to all if `public_status`",
+            ),
+            &[200],
+        )
+        .tagged(),
+        get("/status.json", ("page", READ), "The same as Statuspage's `summary.json`")
+            .gives(200, JSON, json!({ "type": "object" }))
+            .tagged(),
+        get("/status.atom", ("page", READ), "What happens, as an Atom feed")
+            .gives(200, "application/atom+xml", text())
+            .tagged(),
+        get("/status.rss", ("page", READ), "What happens, as an RSS feed")
+            .gives(200, "application/rss+xml", text())
+            .tagged(),
         get("/assets/{file}", ("page", Who::Strangers), "A file of the page")
             .gives(200, "text/css", text())
             .gives(200, "text/javascript", text())

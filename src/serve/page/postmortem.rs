@@ -116,7 +116,7 @@ fn write(incident: &Incident, notices: Option<&[Notice]>, zone: Tz, now: Timesta
     }
     text.push_str(
         "\n## Cause\n\n_Why it happened, and why it was not noticed before._\n\n\
-         ## What went well, and what did not\n\n- \n\n\
+         ## What went well, and what did not\n\n_One line each._\n\n\
          ## What is to be done\n\n| What | Who | Until |\n|---|---|---|\n|  |  |  |\n",
     );
     text
@@ -215,7 +215,67 @@ mod tests {
         told.sent_at = Some(at(65));
         told.last_error = Some("421 | <busy>".to_owned());
         let text = write(&incident, Some(&[told]), Tz::UTC, at(9999));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        # Post-mortem: shop was down for 10 min
+
+        Times are in UTC.
+
+        - **Incident:** 01X
+        - **Check:** shop (http)
+        - **Status and severity:** down, critical
+        - **First failure:** 2026-03-01 09:20:00
+        - **Confirmed:** 2026-03-01 09:21:00
+        - **Resolved:** 2026-03-01 09:30:00
+        - **Lasted:** 10 min
+        - **Until it was confirmed:** 1 min
+        - **Acknowledged:** by ann after 2 min
+        - **Labels:** team=shop
+
+        ## Summary
+
+        _What happened, in two sentences._
+
+        ## Impact
+
+        _Who noticed, and what of._
+
+        The check said:
+
+        - status == 200 failed: status is 503
+
+        ## Timeline
+
+        | Time | After | What | Detail |
+        |---|---|---|---|
+        | 2026-03-01 09:20:00 | 0 s | First failure | the first down verdict |
+        | 2026-03-01 09:21:00 | 1 min | Incident opened | down: status == 200 failed: status is 503 |
+        | 2026-03-01 09:21:30 | 1 min 30 s | Recovery | restart done |
+        | 2026-03-01 09:30:00 | 10 min | Resolved | all that is expected holds again |
+
+        ## Who was told
+
+        | When | After | What | Channel | State | Tries | Last error |
+        |---|---|---|---|---|---|---|
+        | 2026-03-01 09:21:05 | 1 min 5 s | opened | mail (ops\@shop.example) | pending | 2 | 421 \| &lt;busy&gt; |
+
+        ## Recovery
+
+        - 2026-03-01 09:21:30: restart done
+
+        ## Cause
+
+        _Why it happened, and why it was not noticed before._
+
+        ## What went well, and what did not
+
+        _One line each._
+
+        ## What is to be done
+
+        | What | Who | Until |
+        |---|---|---|
+        |  |  |  |
+        "#);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 mod feeds;
 mod picture;
-mod strip;
 mod summary;
 
 pub(in crate::serve) use feeds::{atom, rss};
@@ -12,13 +11,14 @@ pub(in crate::serve) use summary::summary;
 use super::super::access::Visitor;
 use super::super::router::{Answer, Shared};
 use super::super::{PlannedWork, StatusPage};
+use super::past::{Past, day_number};
+use super::strip;
 use crate::model::{Announcement, Incident, Name, Timestamp};
 use crate::record::{IncidentFilter, Page};
 use axum::extract::State;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use picture::{Picture, Seen, Sources};
+use picture::{Picture, Sources};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -163,6 +163,7 @@ async fn look(shared: &Arc<Shared>) -> Picture {
     let kept = shared.public.look(shared, &page, &open).await;
     let daemon = shared.api.control.daemon();
     let names: Vec<Name> = page.checks.iter().map(|check| check.name.clone()).collect();
+    let past = Past::look(shared, &names).await;
     Picture::new(&Sources {
         page: &page,
         views: &views,
@@ -170,8 +171,8 @@ async fn look(shared: &Arc<Shared>) -> Picture {
         over: &kept.over,
         work: &kept.work,
         announcements: &kept.announcements,
-        seen: &seen(shared, &names).await,
-        is_partial: kept.is_partial,
+        seen: &past.seen,
+        is_partial: kept.is_partial || past.away_since.is_some(),
         is_still: daemon.ready.is_err(),
         sign: &|what| {
             let mac = shared.api.links.mac(format!("public:{what}").as_bytes());
@@ -181,11 +182,6 @@ async fn look(shared: &Arc<Shared>) -> Picture {
         since: now.before(PAST),
         now,
     })
-}
-
-/// The latest days of the checks called `names`.
-async fn seen(_shared: &Arc<Shared>, _names: &[Name]) -> HashMap<Name, Seen> {
-    HashMap::new()
 }
 
 /// Where people reach the daemon's pages: as the configuration says, else as this reader does.
@@ -248,13 +244,16 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
     let zone = shared.api.settings.load().status_page.zone;
     let now = shared.api.clock.wall();
     let tone = picture.mood.tone();
+    let today = day_number(now, zone);
+    // Nothing leads to the inside.
+    let scene = strip::Scene { link: "", zone, now };
     let views = |events: &[picture::Event]| {
-        events.iter().map(|event| picture::EventView::new(event, now, zone)).collect()
+        events.iter().map(|event| picture::EventView::new(event, now)).collect()
     };
     let groups = picture.groups.iter().map(|group| GroupView {
         name: group.name.as_deref(),
-        tone: group.worst().tone(),
-        words: group.worst().words(),
+        tone: group.condition().tone(),
+        words: group.condition().words(),
         components: group
             .components
             .iter()
@@ -263,8 +262,8 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
                 name: &component.name,
                 tone: component.condition.tone(),
                 words: component.condition.words(),
-                uptime: component.seen.uptime.map(super::percent),
-                strip: strip::days(&component.seen.days),
+                uptime: component.seen.uptimes.last().copied().flatten().map(super::percent),
+                strip: strip::days(&component.seen.days, today, scene),
             })
             .collect(),
     });

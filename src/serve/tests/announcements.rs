@@ -41,7 +41,35 @@ async fn an_announcement_is_made_said_more_of_and_deleted() {
     let more = json!({ "kind": "resolved", "body": "It is quick again." });
     let mut changed = daemon.done("PATCH", &place, &more).await;
     changed["id"] = json!("…");
-    insta::assert_json_snapshot!(changed, @"");
+    insta::assert_json_snapshot!(changed, @r#"
+    {
+      "id": "…",
+      "title": "Slow shop",
+      "kind": "resolved",
+      "state": "over",
+      "checks": [
+        "shop-api"
+      ],
+      "starts_at": null,
+      "ends_at": null,
+      "created_at": "2025-01-01T01:00:00.000Z",
+      "updated_at": "2025-01-01T01:01:00.000Z",
+      "updates": [
+        {
+          "at": "2025-01-01T01:00:00.000Z",
+          "kind": "investigating",
+          "body": "We look.\n\nSoon more.",
+          "by": "ann"
+        },
+        {
+          "at": "2025-01-01T01:01:00.000Z",
+          "kind": "resolved",
+          "body": "It is quick again.",
+          "by": "operator"
+        }
+      ]
+    }
+    "#);
     assert_eq!(list(&daemon, "?state=current").await, [""; 0]);
     assert_eq!(list(&daemon, "?state=over").await, ["Slow shop"]);
 

@@ -3,6 +3,7 @@
 
 use super::super::super::{PlannedWork, StatusPage};
 use super::super::incident::long_span;
+use super::super::past::Seen;
 use super::super::when::Instant;
 use crate::model::{
     Announcement, AnnouncementKind, CheckView, HeldBecause, Incident, Name, Status, Timestamp,
@@ -34,26 +35,6 @@ pub(super) struct Sources<'a> {
     /// What was over before then is not told.
     pub(super) since: Timestamp,
     pub(super) now: Timestamp,
-}
-
-/// The past of a component.
-#[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Seen {
-    /// The latest days, oldest first.
-    pub(super) days: Vec<Day>,
-    /// The share of time that it was well, of these days.
-    pub(super) uptime: Option<f64>,
-}
-
-/// How a component was on one day, in seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Day {
-    pub(super) date: NaiveDate,
-    pub(super) good: u32,
-    pub(super) slow: u32,
-    pub(super) bad: u32,
-    pub(super) unknown: u32,
-    pub(super) maintenance: u32,
 }
 
 /// The whole.
@@ -135,9 +116,16 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn worst(&self) -> Condition {
-        let all = self.components.iter().map(|component| component.condition);
-        all.max_by_key(|condition| condition.weight()).unwrap_or(Condition::Unknown)
+    /// How it is as a whole.
+    pub(super) fn condition(&self) -> Condition {
+        let all = || self.components.iter().map(|component| component.condition);
+        let worst = all().max_by_key(|condition| condition.weight());
+        match worst.unwrap_or(Condition::Unknown) {
+            Condition::Outage if all().any(|condition| condition != Condition::Outage) => {
+                Condition::Partial
+            }
+            worst => worst,
+        }
     }
 }
 
@@ -149,6 +137,7 @@ pub(super) struct Component {
     pub(super) condition: Condition,
     /// Since when it is so.
     pub(super) since: Timestamp,
+    #[serde(skip)]
     pub(super) seen: Seen,
 }
 
@@ -159,6 +148,8 @@ pub(super) enum Condition {
     Operational,
     Maintenance,
     Degraded,
+    /// Of a group: part of it is out.
+    Partial,
     Outage,
     Unknown,
 }
@@ -169,7 +160,7 @@ impl Condition {
             Self::Operational => "up",
             Self::Maintenance => "maintenance",
             Self::Degraded => "degraded",
-            Self::Outage => "down",
+            Self::Partial | Self::Outage => "down",
             Self::Unknown => "unknown",
         }
     }
@@ -180,6 +171,7 @@ impl Condition {
             Self::Operational => "Operational",
             Self::Maintenance => "Under maintenance",
             Self::Degraded => "Degraded performance",
+            Self::Partial => "Partial outage",
             Self::Outage => "Outage",
             Self::Unknown => "No data",
         }
@@ -191,6 +183,7 @@ impl Condition {
             Self::Operational => "operational",
             Self::Maintenance => "under_maintenance",
             Self::Degraded | Self::Unknown => "degraded_performance",
+            Self::Partial => "partial_outage",
             Self::Outage => "major_outage",
         }
     }
@@ -201,7 +194,8 @@ impl Condition {
             Self::Unknown => 1,
             Self::Maintenance => 2,
             Self::Degraded => 3,
-            Self::Outage => 4,
+            Self::Partial => 4,
+            Self::Outage => 5,
         }
     }
 }
@@ -333,7 +327,7 @@ impl Picture {
             day = before;
         }
         for event in &self.past {
-            let view = EventView::new(event, now, zone);
+            let view = EventView::new(event, now);
             days.entry(day_of(event.starts_at).max(first)).or_default().push(view);
         }
         let days = days.into_iter().rev();
@@ -583,7 +577,7 @@ struct UpdateView {
 }
 
 impl EventView {
-    pub(super) fn new(event: &Event, now: Timestamp, _zone: Tz) -> Self {
+    pub(super) fn new(event: &Event, now: Timestamp) -> Self {
         let tone = match (event.is_over, event.sort, event.impact) {
             (true, ..) => "over",
             (false, Sort::Work, _) => "maintenance",

@@ -70,7 +70,7 @@ fn of_group(group: &Group, place: usize, page: &str) -> Json {
     json!({
         "id": group.id,
         "name": group.name,
-        "status": group.worst().word(),
+        "status": group.condition().word(),
         "created_at": rfc3339(changed),
         "updated_at": rfc3339(changed),
         "position": place + 1,
