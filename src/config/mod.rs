@@ -9,6 +9,7 @@ mod problem;
 mod recover;
 mod routes;
 mod section;
+mod shown;
 mod status_page;
 
 pub use api::{ApiSettings, CreatedHeartbeats, KeyMaterial, Origins, RawKey, TlsFiles};
@@ -21,4 +22,5 @@ pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
 pub use section::{Loose, Section, parse_duration};
+pub use shown::shown_check;
 pub use status_page::StatusPageSettings;

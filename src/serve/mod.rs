@@ -214,6 +214,12 @@ pub trait Control: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The table of a check in the configuration in force, without secrets; none where it stands in
+    /// no file.
+    async fn configuration(&self, _check: &str) -> Option<String> {
+        None
+    }
+
     /// Takes a ping in, and gives its answer once it is durable; while the store is away, once it
     /// is in memory.
     async fn ping(&self, _ping: Ping) -> PingAnswer {

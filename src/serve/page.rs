@@ -1,6 +1,7 @@
 //! The web page. Each page is a file below, with a template of the same name that fills in
 //! `base.html`; what stands round its content is its [`Frame`].
 
+mod check;
 mod forms;
 mod frame;
 mod incident;
@@ -39,7 +40,9 @@ use std::sync::Arc;
 /// turns the escaping on.
 const TEMPLATES: &[(&str, &str)] = &[
     ("base.html", include_str!("page/base.html")),
+    ("check.html", include_str!("page/check.html")),
     ("macros.html", include_str!("page/macros.html")),
+    ("missing.html", include_str!("page/missing.html")),
     ("deliveries.html", include_str!("page/deliveries.html")),
     ("incident.html", include_str!("page/incident.html")),
     ("incidents.html", include_str!("page/incidents.html")),
@@ -53,6 +56,7 @@ const TEMPLATES: &[(&str, &str)] = &[
 const STYLE: &str = concat!(
     include_str!("page/base.css"),
     include_str!("page/overview.css"),
+    include_str!("page/vendor/uPlot.min.css"),
     include_str!("page/check.css"),
     include_str!("page/incident.css"),
     include_str!("page/notices.css"),
@@ -107,6 +111,8 @@ impl Pages {
         let assets = vec![
             Asset::new("watchbell", "css", STYLE),
             Asset::new("live", "js", SCRIPT),
+            Asset::new("chart", "js", include_str!("page/chart.js")),
+            Asset::new("uplot", "js", include_str!("page/vendor/uPlot.iife.min.js")),
             Asset::new("icon-up", "svg", include_str!("page/icon-up.svg")),
             Asset::new("icon-degraded", "svg", include_str!("page/icon-degraded.svg")),
             Asset::new("icon-down", "svg", include_str!("page/icon-down.svg")),

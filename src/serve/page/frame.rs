@@ -19,6 +19,8 @@ pub(in crate::serve) struct Frame {
     version: &'static str,
     style: String,
     script: String,
+    /// The scripts of pages with a chart.
+    charts: [String; 2],
     icon: String,
     /// As of when all of the page is.
     now: Instant,
@@ -70,6 +72,7 @@ impl Frame {
             version: daemon.version,
             style: shared.pages.link("watchbell"),
             script: shared.pages.link("live"),
+            charts: ["uplot", "chart"].map(|key| shared.pages.link(key)),
             icon: shared.pages.link(&format!("icon-{worst}")),
             now: Instant::new(now, now),
             worst,

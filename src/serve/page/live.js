@@ -78,6 +78,7 @@ function drawBeats(strip, beats) {
   for (let from = 0; from < beats.length;) {
     const letter = beats[from].s;
     let to = from + 1;
+    // The newest is a path of its own, which comes in.
     while (to < beats.length - 1 && beats[to].s === letter) to++;
     const name = to === beats.length ? `${letter} newest` : letter;
     row.append(element("path", { class: name, d: pillars(letter, empty + from, empty + to) }));
@@ -305,11 +306,13 @@ function beatOrDayLink(strip) {
 
 // What a screen reader says.
 function say(text) {
-  if (text) document.getElementById("said").textContent = text;
+  const said = document.getElementById("said");
+  if (text && said) said.textContent = text;
 }
 
 // Reading the page anew.
 const stale = document.getElementById("stale");
+let heard = 0;
 let shown = Date.now(), failing = null, lost = 0, reading = false, again = false;
 let address = location.href;
 
@@ -384,9 +387,11 @@ function plan(after) {
   const partial = find("[data-partial]") !== null;
   const every = (Number(document.body.dataset.every) || 10) * 1000;
   planned = setTimeout(() => {
-    if (document.hidden) plan();
+    // A daemon that hangs closes no stream, so that only what was heard lately is a sign of life.
+    const isQuiet = !isLive() || failing || Date.now() - heard > 15000 || Date.now() - shown > 60000;
+    if (document.hidden || (after === undefined && !partial && !isQuiet)) plan();
     else read();
-  }, after ?? (partial && !failing ? 1200 : isLive() && !failing ? 60000 : every));
+  }, after ?? (partial && !failing ? 1200 : isLive() && !failing ? 15000 : every));
 }
 
 let soon = 0;
@@ -441,6 +446,7 @@ function listen() {
   source.addEventListener("reset", () => readSoon());
   source.addEventListener("incident", () => readSoon(300));
   source.addEventListener("verdict", (event) => {
+    heard = Date.now();
     const verdict = JSON.parse(event.data);
     verdicts.set(verdict.check, verdict);
     if (verdicts.size === 1) requestAnimationFrame(showVerdicts);

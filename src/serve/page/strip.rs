@@ -169,7 +169,8 @@ pub(in crate::serve) fn days(days: &[Day], today: u16, scene: Scene<'_>) -> Stri
     let mut svg = String::with_capacity(1200);
     let _ = write!(
         svg,
-        "<svg class=\"strip days\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"{}\" \
+        "<svg class=\"strip days\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         preserveAspectRatio=\"none\" role=\"group\" aria-label=\"{}\" \
          data-from=\"{}\" data-d=\"",
         summary_of_days(days),
         date_of(first)
@@ -256,7 +257,8 @@ fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'
     svg.push_str(if link.is_empty() { "</g>" } else { "</a>" });
 }
 
-fn end_of_day(next: i64, zone: Tz) -> i64 {
+/// When the day before the one with that number ends, in milliseconds since the epoch.
+pub(in crate::serve) fn end_of_day(next: i64, zone: Tz) -> i64 {
     use chrono::TimeZone as _;
     let date = date_of(u16::try_from(next).unwrap_or(u16::MAX));
     let midnight = date.and_time(chrono::NaiveTime::MIN);
@@ -330,7 +332,7 @@ mod tests {
             Beat { at, status, latency_ms: 12.0 }
         };
         let [up, down] = [Status::Up, Status::Down];
-        let all = [up, up, up, down, up].iter().zip(0..).map(|(status, n)| beat(n, *status));
+        let all = [up, up, up, down, up].into_iter().zip(0..).map(|(status, n)| beat(n, status));
         let svg = beats(&all.collect::<Vec<_>>(), scene());
         assert_eq!(svg.matches("<path").count(), 4, "{svg}");
         assert!(svg.contains("data-s=\"uuuxu\" data-l=\"12,12,12,12,12\""), "{svg}");
