@@ -378,6 +378,23 @@ mod tests {
     }
 
     #[test]
+    fn the_next_time_of_a_window_is_the_one_that_goes_on_or_else_the_first_to_come() {
+        let once =
+            Times::Once { start: time("2026-08-05T22:30:00Z"), end: time("2026-08-06T00:00:00Z") };
+        let daily = Times::Recurring(Box::new(recurring("30 22 * * *", Tz::UTC, 90)));
+        let check = |times: &Times, now: &str, expected: Option<&str>| {
+            let start = times.next(time(now)).map(|(start, _)| start);
+            assert_eq!(start, expected.map(time), "{now}");
+        };
+        check(&once, "2026-08-01T00:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&once, "2026-08-05T23:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&once, "2026-08-06T00:00:00Z", None);
+        check(&daily, "2026-08-05T22:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&daily, "2026-08-05T23:59:59Z", Some("2026-08-05T22:30:00Z"));
+        check(&daily, "2026-08-06T00:00:00Z", Some("2026-08-06T22:30:00Z"));
+    }
+
+    #[test]
     fn a_moment_is_absolute_or_local() {
         let check = |text: &str, pass, expected: &str| {
             assert_eq!(parse_moment(text, Europe::Berlin, pass), Ok(time(expected)), "{text}");

@@ -643,7 +643,44 @@ pub(super) fn paragraphs(body: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{paragraphs, stage_words};
+    use super::{Component, Condition, Group, Mood, paragraphs, stage_words, sum_up};
+    use crate::model::Timestamp;
+
+    fn group(conditions: &[Condition]) -> Group {
+        let component = |condition: &Condition| Component {
+            id: String::new(),
+            name: String::new(),
+            condition: *condition,
+            since: Timestamp::from_millis(0),
+            seen: Default::default(),
+        };
+        Group {
+            id: String::new(),
+            name: None,
+            components: conditions.iter().map(component).collect(),
+        }
+    }
+
+    #[test]
+    fn the_whole_is_as_its_parts_are() {
+        use Condition::{Degraded, Maintenance, Operational, Outage, Unknown};
+        let check = |conditions: &[Condition], expected: (Mood, &str)| {
+            assert_eq!(sum_up(&[group(conditions)], false, false), expected, "{conditions:?}");
+        };
+        check(&[], (Mood::Unknown, "Nothing is shown here yet"));
+        check(&[Operational, Operational], (Mood::Well, "All systems operational"));
+        check(&[Operational, Unknown], (Mood::Well, "All known systems operational"));
+        check(&[Unknown], (Mood::Unknown, "No data at the moment"));
+        check(&[Operational, Maintenance], (Mood::Maintenance, "Maintenance under way"));
+        check(&[Degraded, Maintenance], (Mood::Minor, "Degraded performance"));
+        check(&[Outage, Operational], (Mood::Major, "Partial outage"));
+        check(&[Outage, Outage], (Mood::Critical, "Major outage"));
+        let well = [group(&[Operational])];
+        assert_eq!(sum_up(&well, true, false), (Mood::Minor, "Some disruption"));
+        assert_eq!(sum_up(&well, false, true), (Mood::Unknown, "No data at the moment"));
+        assert_eq!(group(&[Outage, Operational]).condition(), Condition::Partial);
+        assert_eq!(group(&[Outage]).condition(), Outage);
+    }
 
     #[test]
     fn empty_lines_part_paragraphs() {
