@@ -249,7 +249,7 @@ fn announcements() -> Vec<Operation> {
             operate,
             "Says more in it, or changes what stands around that",
         )
-        .body(JSON, reference("AnnouncementChange"), true)
+        .body(JSON, reference("AnnouncementChange"), false)
         .json("Announcement")
         .refuses(&[400, 404, 409, 422]),
         delete(one, operate, "Deletes it").done(204, "It is gone").refuses(&[400, 404]),
