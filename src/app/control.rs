@@ -19,8 +19,8 @@ use crate::route::Matchers;
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
 use crate::serve::{
-    Control, DaemonStatus, NoticeCount, OperateError, ReloadError, Reloaded, RunNowError, Standing,
-    StoreView,
+    Control, DaemonStatus, NoticeCount, OperateError, PlannedWork, ReloadError, Reloaded,
+    RunNowError, Standing, StoreView,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -201,6 +201,14 @@ impl Control for AppControl {
             }
         }
         Ok(())
+    }
+
+    async fn planned_work(
+        &self,
+        checks: Vec<Name>,
+        until: Timestamp,
+    ) -> Result<Vec<PlannedWork>, OperateError> {
+        self.ask(move |core, now| core.planned_work(&checks, until, now.wall)).await
     }
 
     async fn configuration(&self, check: &str) -> Option<String> {

@@ -84,13 +84,56 @@ impl Windows {
         self.active(&stand_in, now).is_some()
     }
 
+    /// The next time of each window, from `now` on: when it opens or has opened, and when it closes.
+    pub fn upcoming(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Window, Timestamp, Timestamp)> {
+        self.0.iter().filter_map(move |window| {
+            let (start, end) = window.times.next(now)?;
+            Some((window, start, end))
+        })
+    }
+
     /// When the next window after `now` opens or closes.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.0.iter().filter_map(|window| window.times.next_change(now)).min()
     }
 }
 
+impl Window {
+    /// Whether an incident of a check would fall into it at `at`, a time at which it is open.
+    pub fn concerns(
+        &self,
+        check: &Name,
+        kind: &str,
+        severity: Severity,
+        labels: &Labels,
+        at: Timestamp,
+    ) -> bool {
+        let stand_in = Incident {
+            severity,
+            labels: labels.clone(),
+            ..Incident::new(String::new(), check.clone(), kind, Status::Down, at)
+        };
+        when::holds(self.when.as_ref(), &stand_in, at, self.zone)
+    }
+}
+
 impl Times {
+    /// The time that is going on at `now`, or else the next one.
+    fn next(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Once { start, end } => (now < *end).then_some((*start, *end)),
+            Self::Recurring(recurring) => {
+                let open =
+                    recurring.start_until(now).filter(|start| now < start.after(recurring.lasts));
+                let start = open.or_else(|| recurring.start_after(now))?;
+                Some((start, start.after(recurring.lasts)))
+            }
+        }
+    }
+
     /// When the window closes that is open at `now`.
     fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
@@ -332,6 +375,23 @@ mod tests {
         assert_eq!(windows.active(&incident, at(12)).unwrap().until, at(20));
         assert_eq!(windows.next_change(at(20)), Some(at(40)));
         assert_eq!(windows.next_change(at(100)), None);
+    }
+
+    #[test]
+    fn the_next_time_of_a_window_is_the_one_that_goes_on_or_else_the_first_to_come() {
+        let once =
+            Times::Once { start: time("2026-08-05T22:30:00Z"), end: time("2026-08-06T00:00:00Z") };
+        let daily = Times::Recurring(Box::new(recurring("30 22 * * *", Tz::UTC, 90)));
+        let check = |times: &Times, now: &str, expected: Option<&str>| {
+            let start = times.next(time(now)).map(|(start, _)| start);
+            assert_eq!(start, expected.map(time), "{now}");
+        };
+        check(&once, "2026-08-01T00:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&once, "2026-08-05T23:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&once, "2026-08-06T00:00:00Z", None);
+        check(&daily, "2026-08-05T22:00:00Z", Some("2026-08-05T22:30:00Z"));
+        check(&daily, "2026-08-05T23:59:59Z", Some("2026-08-05T22:30:00Z"));
+        check(&daily, "2026-08-06T00:00:00Z", Some("2026-08-06T22:30:00Z"));
     }
 
     #[test]

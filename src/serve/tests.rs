@@ -1,9 +1,12 @@
 mod act;
 mod alertmanager;
+mod announcements;
 mod fake;
 mod openapi;
 mod operate;
 mod page;
+mod public;
+mod session;
 mod wire;
 
 use super::{RunNowError, Settings};
@@ -175,6 +178,8 @@ async fn incidents_have_the_promised_shape() {
           "labels": {
             "team": "shop"
           },
+          "annotations": {},
+          "generator_url": null,
           "dependents": [],
           "timeline": [
             {

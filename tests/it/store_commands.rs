@@ -294,7 +294,12 @@ async fn a_database_of_another_version_is_refused_in_clear_words() {
         .execute(&mut conn)
         .await
         .unwrap();
-    for sql in ["DROP TABLE silences", "DROP TABLE blocks", "DROP TABLE rollups"] {
+    for sql in [
+        "DROP TABLE silences",
+        "DROP TABLE blocks",
+        "DROP TABLE rollups",
+        "DROP TABLE announcements",
+    ] {
         sqlx::query(sql).execute(&mut conn).await.unwrap();
     }
     sqlx::query("ALTER TABLE results DROP COLUMN stands_ms").execute(&mut conn).await.unwrap();
