@@ -19,7 +19,48 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 const PUBLIC: &str = "";
 
 /// What the scripts have to find kept.
-const PROMISES: &[&str] = &["the_overview_loads"];
+const PROMISES: &[&str] = &[
+    "the_overview_says_in_words_how_things_are",
+    "what_needs_attention_leads_to_the_check_and_to_the_incident",
+    "filters_stand_in_the_address",
+    "the_search_finds_and_says_when_it_does_not",
+    "checks_stand_in_groups",
+    "many_checks_come_in_pieces_the_worst_first",
+    "a_check_shows_its_uptime_and_its_past",
+    "arrows_walk_through_a_strip",
+    "a_card_comes_at_a_pointer_and_a_click_pins_it",
+    "a_check_page_tells_all_about_the_check",
+    "each_span_of_the_chart_is_a_link_and_has_a_line",
+    "no_page_shows_a_secret",
+    "an_incident_tells_its_story",
+    "notices_tell_what_waits_and_why",
+    "the_status_page_tells_nothing_of_the_inside",
+    "times_are_those_of_the_reader",
+    "axe_finds_nothing_on_a_wide_screen_in_the_light",
+    "axe_finds_nothing_on_a_wide_screen_in_the_dark",
+    "axe_finds_nothing_on_a_narrow_screen_in_the_light",
+    "axe_finds_nothing_on_a_narrow_screen_in_the_dark",
+    "no_page_shifts_while_it_loads",
+    "dark_pages_are_dark_and_light_ones_light",
+    "no_page_scrolls_sideways_on_a_phone",
+    "every_page_reads_well_without_scripts",
+    "lighthouse_is_content_with_the_overview_of_200_checks",
+    "lighthouse_is_content_with_the_status_page_of_200_checks",
+    "two_thousand_checks_stay_quick",
+    "all_files_of_the_page_are_small",
+    "a_wrong_key_is_refused_in_words",
+    "the_cookie_is_out_of_reach_and_not_the_key",
+    "people_act_on_the_pages",
+    "people_act_without_scripts",
+    "nobody_acts_without_a_key",
+    "the_keyboard_leads_from_the_skip_link_to_a_check",
+    "a_slash_leads_to_the_search",
+    "a_check_that_goes_down_changes_its_row_without_a_reload",
+    "a_page_that_is_open_does_not_shift_while_runs_come_in",
+    "a_store_that_is_gone_is_told",
+    "a_daemon_that_stands_still_is_told_and_so_is_its_return",
+    "a_daemon_that_died_is_told_and_so_is_its_return",
+];
 
 #[tokio::test]
 async fn whoever_looks_at_the_page_finds_what_it_promises() {

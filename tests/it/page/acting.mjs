@@ -31,7 +31,7 @@ async function act(visit, options) {
   const incident = () => world.api(`/api/v1/incidents/${id}`);
   await press(page, "Acknowledge");
   assert.ok((await incident()).acknowledged, "acknowledged");
-  await press(page, "Take back");
+  await press(page, "Give it back");
   assert.equal((await incident()).acknowledged, null);
 
   await page.goto(`${world.shop}/checks/fraud-scores`);
@@ -130,9 +130,11 @@ export const promises = [
       await page.keyboard.press("/");
       assert.equal((await focus(page)).type, "search");
       await page.keyboard.type("eth-node");
-      await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
-      assert.equal(new URL(page.url()).searchParams.get("q"), "eth-node");
-      assert.match(await text(page, "main"), /eth-node-1/);
+      await page.keyboard.press("Enter");
+      await until("the search", async () => new URL(page.url()).searchParams.get("q") === "eth-node");
+      await until("what was found", async () => {
+        return (await page.$$("[data-check]")).length === 2 && /eth-node-1/.test(await text(page, "main"));
+      });
     },
   ],
 ];

@@ -144,7 +144,7 @@ impl Past<'_> {
         incident.reasons = vec![trouble.why.to_owned()];
         incident.note(began, "failing", format!("the first {} verdict", trouble.status));
         incident.note(opened, "opened", format!("{}: {}", trouble.status, trouble.why));
-        if trouble.lasted > 20 {
+        if trouble.status == Status::Down && trouble.ago > 30 && trouble.lasted > 20 {
             let at = opened.after(minutes(6));
             let note = Some("looking at it".to_owned());
             incident.note(at, "acknowledged", "by ann: looking at it");

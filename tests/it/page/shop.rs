@@ -25,6 +25,9 @@ const BACKUP: &str = "7d0c3b56-2a8e-4c8f-9f0e-51b8a4a1b0c7";
 /// The other job, which does not.
 const OFFSITE: &str = "b1d5f0de-6f0a-4a57-8f57-0a4fb8f2e6a9";
 
+/// What no page may show.
+const SECRET: &str = "sk-live-0f1e2d3c4b5a";
+
 const fn trouble(ago: u64, lasted: u64, status: Status, why: &'static str) -> Trouble {
     Trouble { ago, lasted, status, why }
 }
@@ -33,7 +36,7 @@ const HOUR: u64 = 60;
 const DAY: u64 = 24 * HOUR;
 const OPEN: u64 = u64::MAX;
 const GONE: &str = "status == 200 failed: status is 503";
-const SLOW: &str = "latency > duration('250ms')";
+const SLOW: &str = "latency > duration('400ms')";
 const REFUSED: &str = "connecting: refused";
 
 const CALM: &[Trouble] = &[];
@@ -132,7 +135,7 @@ impl Shop {
         let services = Services::start();
         let servers = Servers::start().await;
         services.answer("payments-api", 503, 20);
-        services.answer("card-gateway", 200, 300);
+        services.answer("card-gateway", 200, 480);
         servers.mail.inbox.set(Mood::Status(503));
         let watched = watched(&services, &servers);
         let text: String = watched.iter().map(Watched::table).collect();
@@ -206,7 +209,7 @@ impl Watched {
 #[expect(clippy::too_many_lines, reason = "a list")]
 fn watched(services: &Services, servers: &Servers) -> Vec<Watched> {
     let http = |name: &'static str, team, tier, median, troubles, public| {
-        let keys = "every = \"5s\"\nexpect = [\"status == 200\"]\ndegraded_if = [\"latency > duration('250ms')\"]\n";
+        let keys = "every = \"5s\"\nexpect = [\"status == 200\"]\ndegraded_if = [\"latency > duration('400ms')\"]\n";
         let text = format!("{keys}{}", services.http(name));
         Watched { name, team, tier, text, kind: "http", median, troubles, public }
     };
@@ -273,7 +276,13 @@ fn watched(services: &Services, servers: &Servers) -> Vec<Watched> {
         http("checkout", "payments", "critical", 38.0, ONCE, true),
         http("payments-api", "payments", "critical", 30.0, DOWN_NOW, true),
         http("card-gateway", "payments", "critical", 60.0, SLOW_NOW, true),
-        http("fraud-scores", "payments", "internal", 22.0, CALM, false),
+        Watched {
+            text: format!(
+                "every = \"5s\"\n{}bearer_token = \"{SECRET}\"\n",
+                services.http("fraud-scores")
+            ),
+            ..http("fraud-scores", "payments", "internal", 22.0, CALM, false)
+        },
         tls("storefront", ONCE),
         tls("images-cdn", NOW_AND_THEN),
         http("search", "storefront", "critical", 45.0, NOW_AND_THEN, true),

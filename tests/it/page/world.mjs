@@ -87,13 +87,16 @@ export class Visit {
   }
 
   /** A page of the shop, or of the daemon at `base`. */
-  async open(path, { width = WIDTHS.wide, dark = false, script = true, base = this.world.shop } = {}) {
+  async open(path, how = {}) {
+    const { width = WIDTHS.wide, dark = false, script = true, zone = "UTC" } = how;
+    const { base = this.world.shop } = how;
     const page = await this.context.newPage();
     page.setDefaultTimeout(PATIENCE);
     await page.setViewport({ width, height: width < 600 ? 844 : 900 });
     await page.emulateMediaFeatures([
       { name: "prefers-color-scheme", value: dark ? "dark" : "light" },
     ]);
+    await page.emulateTimezone(zone);
     await page.setJavaScriptEnabled(script);
     page.on("pageerror", (error) => this.complaints.push(`${path}: ${error.message}`));
     page.on("console", (message) => {
