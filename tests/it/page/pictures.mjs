@@ -5,25 +5,38 @@ import { WIDTHS, Visit } from "./world.mjs";
 import { pages } from "./looking.mjs";
 
 /** How much of a page a picture shows, at most, in pixels. */
-const TALLEST = { [WIDTHS.wide]: 1400, [WIDTHS.narrow]: 1600 };
+const TALLEST = { wide: 1300, narrow: 1100 };
+
+/** Which pages, and where the dark comes. */
+const TAKEN = {
+  overview: ["wide", "narrow", "narrow-dark"],
+  check: ["wide", "narrow"],
+  "check-well": ["wide-dark"],
+  incidents: ["wide", "narrow"],
+  incident: ["wide", "narrow"],
+  notices: ["wide", "narrow"],
+  status: ["wide", "narrow", "wide-dark"],
+  "sign-in": ["wide", "narrow"],
+};
 
 export async function takePictures(world, folder) {
   mkdirSync(folder, { recursive: true });
   const all = await pages(world);
-  for (const [name, path] of Object.entries(all)) {
-    for (const [size, width] of Object.entries(WIDTHS)) {
-      for (const dark of [false, true]) {
-        const visit = new Visit(world, await world.browser.createBrowserContext());
-        const page = await visit.open(path, { width, dark });
-        await new Promise((done) => setTimeout(done, 300));
-        const height = await page.evaluate(() => document.documentElement.scrollHeight);
-        await page.screenshot({
-          path: `${folder}/${name}-${size}${dark ? "-dark" : ""}.png`,
-          captureBeyondViewport: true,
-          clip: { x: 0, y: 0, width, height: Math.min(height, TALLEST[width]) },
-        });
-        await visit.context.close();
-      }
+  for (const [name, ways] of Object.entries(TAKEN)) {
+    for (const way of ways) {
+      const [size, dark] = way.split("-");
+      const visit = new Visit(world, await world.browser.createBrowserContext());
+      const width = WIDTHS[size];
+      const page = await visit.open(all[name], { width, dark: dark !== undefined });
+      // What moves in is there by then.
+      await new Promise((done) => setTimeout(done, 600));
+      const height = await page.evaluate(() => document.documentElement.scrollHeight);
+      await page.screenshot({
+        path: `${folder}/${name}-${way}.png`,
+        captureBeyondViewport: true,
+        clip: { x: 0, y: 0, width, height: Math.min(height, TALLEST[size]) },
+      });
+      await visit.context.close();
     }
   }
 }

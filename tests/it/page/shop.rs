@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use rand::Rng as _;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use std::collections::HashMap;
@@ -177,6 +178,7 @@ impl Servers {
             Redis::start(),
             Unbound::start(&addresses)
         );
+        show_certificate(&nginx).await;
         Self {
             nginx,
             postgres,
@@ -188,6 +190,24 @@ impl Servers {
             mail: Webhook::start(),
         }
     }
+}
+
+/// Gives nginx a certificate that expires some day: that of the harness holds for thousands of years.
+async fn show_certificate(nginx: &Nginx) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let now = std::time::SystemTime::now();
+    params.not_before = now.into();
+    params.not_after = (now + Duration::from_secs(61 * 24 * 3600)).into();
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let files = &nginx.certificates;
+    std::fs::write(&files.ca, authority.pem()).unwrap();
+    std::fs::write(&files.certificate, certificate.pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    nginx.answer(200, "{}").await;
 }
 
 impl Watched {
