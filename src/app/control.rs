@@ -7,6 +7,7 @@ use super::jobs::Jobs;
 use super::monitor::Event;
 use crate::check::kinds::heartbeat;
 use crate::clock::Clock;
+use crate::config::shown_check;
 use crate::deliver::outbox::Outbox;
 use crate::model::{
     Acknowledgement, Alert, Board, Incident, Matcher, Moment, Name, Notice, NoticeState, Ping,
@@ -194,6 +195,14 @@ impl Control for AppControl {
             }
         }
         Ok(())
+    }
+
+    async fn configuration(&self, check: &str) -> Option<String> {
+        let task = self.jobs.find(check).await?;
+        let options = task.planned.kind.options.iter();
+        let secrets: Vec<&str> =
+            options.filter(|option| option.ty == "secret").map(|option| option.name).collect();
+        shown_check(&task.planned.source.as_ref()?.text, check, &secrets)
     }
 
     async fn ping(&self, ping: Ping) -> PingAnswer {

@@ -41,6 +41,11 @@ impl Jobs {
         self.put_in_force(&known).await;
     }
 
+    /// The check called `name`, paused or not.
+    pub async fn find(&self, name: &str) -> Option<Arc<CheckTask>> {
+        self.tasks.lock().await.get(name).cloned()
+    }
+
     async fn put_in_force(&self, tasks: &HashMap<Name, Arc<CheckTask>>) {
         let paused =
             |name: &Name| self.board.get(name).is_some_and(|check| check.state.paused.is_some());

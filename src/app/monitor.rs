@@ -13,7 +13,7 @@ use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::model::{
-    Board, CheckView, Facts, Labels, Moment, Name, Notice, Ping, RunResult, Timestamp,
+    Beat, Board, CheckView, Facts, Labels, Moment, Name, Notice, Ping, RunResult, Timestamp,
 };
 use crate::record::Batch;
 use crate::record::writer::{Committed, StoreHealth, Writer};
@@ -308,6 +308,8 @@ impl Monitor {
             match effect {
                 Effect::Record(mut result, state) => {
                     result.stands_for = self.stands_for(&result);
+                    let RunResult { at, status, latency_ms, .. } = result;
+                    self.parts.board.beat(&result.check, Beat { at, status, latency_ms });
                     self.parts.feed.tell(News::Verdict((&result).into()));
                     self.parts.writer.record(result, state.map(|state| *state));
                 }

@@ -125,6 +125,8 @@ pub struct PlannedCheck {
     pub recover: Option<Arc<PlannedRecovery>>,
     /// When it is to be pinged, and how; none if it runs by itself.
     pub heartbeat: Option<PlannedHeartbeat>,
+    /// The file that it stands in; none where a ping made it.
+    pub source: Option<Arc<config::SourceFile>>,
     /// The same for equal tables whose files hold the same: an equal check is kept as it is over a
     /// reload.
     pub fingerprint: [u8; 32],
@@ -590,6 +592,7 @@ fn build_check(
             None => None,
         },
         heartbeat,
+        source: Some(raw.place.file),
         fingerprint: fingerprint.finalize().into(),
     })
 }

@@ -9,6 +9,7 @@ mod problem;
 mod recover;
 mod routes;
 mod section;
+mod shown;
 
 pub use api::{ApiSettings, CreatedHeartbeats, KeyMaterial, Origins, RawKey, TlsFiles};
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
@@ -20,3 +21,4 @@ pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
 pub use section::{Loose, Section, parse_duration};
+pub use shown::shown_check;

@@ -1,6 +1,7 @@
 //! The words that the whole program shares, as types. No I/O and no clock in here.
 
 mod alert;
+mod beats;
 mod board;
 mod doc;
 mod fact;
@@ -17,6 +18,7 @@ mod status;
 mod time;
 
 pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
+pub use beats::{BEATS, Beat, Beats};
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;
 pub use fact::{Fact, FactSpec, FactType, Facts};

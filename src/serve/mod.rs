@@ -163,6 +163,12 @@ pub trait Control: Send + Sync {
     /// Tries a notice at once that waits for its next try, or once more one that was refused.
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
 
+    /// The table of a check in the configuration in force, without secrets; none where it stands in
+    /// no file.
+    async fn configuration(&self, _check: &str) -> Option<String> {
+        None
+    }
+
     /// Takes a ping in, and gives its answer once it is durable; while the store is away, once it
     /// is in memory.
     async fn ping(&self, _ping: Ping) -> PingAnswer {

@@ -107,6 +107,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
     };
     let public = Router::new()
         .route("/", get(page::overview))
+        .route("/checks/{name}", get(page::check))
         .route("/badge/{name}/{file}", get(badge::badge))
         .route_layer(from_fn(tagged::tag));
     let read = Router::new()

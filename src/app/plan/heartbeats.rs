@@ -136,6 +136,7 @@ pub fn create(slug: &str, terms: &CreatedHeartbeats) -> Option<PlannedCheck> {
             terms: Arc::new(planned),
             by_calendar: false,
         }),
+        source: None,
         fingerprint: Sha256::digest(format!("{slug} {terms:?}")).into(),
     })
 }
