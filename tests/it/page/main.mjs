@@ -16,7 +16,7 @@ try {
   if (settings.pictures) await takePictures(world, settings.pictures);
   // What breaks the shop comes last.
   for (const [promise, keep] of [...finding, ...looking, ...quick, ...acting, ...living]) {
-    if (!promise.includes(settings.only)) continue;
+    if (!settings.only.some((word) => promise.includes(word))) continue;
     await world.keep(promise, keep);
   }
 } finally {
