@@ -1,13 +1,6 @@
 // What a person does on the pages: by a form, by the keyboard, with scripts and without.
 
-import { assert, text, until } from "./world.mjs";
-
-async function signIn(visit, key, options = {}) {
-  const page = await visit.open("/sign-in", options);
-  await page.type("input[type=password]", key);
-  await Promise.all([page.waitForNavigation(), page.click("main form button")]);
-  return page;
-}
+import { assert, signIn, text, until } from "./world.mjs";
 
 /** Presses the button in the content that says `label`, and waits for the page that comes. */
 async function press(page, label) {

@@ -49,7 +49,7 @@ async fn write_past(path: &Path, count: usize) {
             _ => &[],
         };
         let name = name(number);
-        let past = Past { name: &name, kind: "tcp", team: "", median: 20.0, troubles };
+        let past = Past { name: &name, kind: "tcp", team: "", median: 20.0, troubles, earlier: 0 };
         let (incidents, _) = past.incidents(now, "console");
         batch.states.push((Name::from(&*name), past.state(now, &incidents)));
         batch.incidents.extend(incidents);
@@ -61,7 +61,14 @@ async fn write_past(path: &Path, count: usize) {
         Trouble { ago: 30 * 24 * 60, lasted: 200, status: Status::Down, why: "refused" },
         Trouble { ago: 600, lasted: 20, status: Status::Degraded, why: "slow" },
     ];
-    let past = Past { name: "service", kind: "tcp", team: "", median: 20.0, troubles: &troubles };
+    let past = Past {
+        name: "service",
+        kind: "tcp",
+        team: "",
+        median: 20.0,
+        troubles: &troubles,
+        earlier: 0,
+    };
     let results = past.results(now);
     let (sealed, _) = results.split_at(results.partition_point(|it| it.at < now.before(SEALED)));
     let mut file = SqliteConnectOptions::new().filename(path).connect().await.unwrap();

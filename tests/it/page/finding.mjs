@@ -65,7 +65,6 @@ export const promises = [
       await page.goto(`${visit.world.shop}/`);
       await page.select("select[name=label]", "team=chain");
       await page.select("select[name=kind]", "rpc");
-      await page.click("#search button");
       await lists(page, ["eth-archive", "eth-node-1", "eth-node-2"]);
       assert.equal(query(page).label, "team=chain");
       await page.reload();
@@ -184,7 +183,7 @@ export const promises = [
       const page = await visit.open("/checks/search");
       for (const span of ["1h", "6h", "24h", "7d", "30d", "90d", "1y"]) {
         const there = await page.$$eval("main a", (all, span) =>
-          all.some((it) => new URL(it.href).searchParams.get("span") === span), span);
+          all.some((it) => new RegExp(`[?&]span=${span}(&|#|$)`).test(it.getAttribute("href"))), span);
         assert.ok(there, `no link to ${span}`);
         const other = await visit.open(`/checks/search?span=${span}`, { script: false });
         assert.equal(other.answer.status(), 200);

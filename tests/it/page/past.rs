@@ -63,15 +63,25 @@ pub struct Past<'a> {
     pub median: f64,
     /// When it was not well, oldest first.
     pub troubles: &'a [Trouble],
+    /// So many minutes earlier than these say, but for what goes on: not all fail at once.
+    pub earlier: u64,
 }
 
 impl Past<'_> {
+    fn troubles(&self) -> Vec<Trouble> {
+        let shifted = self.troubles.iter().map(|it| match it.is_open() {
+            true => *it,
+            false => Trouble { ago: it.ago + self.earlier, ..*it },
+        });
+        shifted.collect()
+    }
+
     /// What its runs found until `now`: the closer, the more often.
     pub fn results(&self, now: Timestamp) -> Vec<RunResult> {
+        let troubles = self.troubles();
         let mut chance = SmallRng::seed_from_u64(self.name.bytes().map(u64::from).sum());
         // The first and the last of each trouble are there however far apart the others are.
-        let mut moments: BTreeSet<u64> = self
-            .troubles
+        let mut moments: BTreeSet<u64> = troubles
             .iter()
             .flat_map(|it| [it.ago, it.ago.saturating_sub(it.lasted)])
             .map(|minutes| minutes * MINUTE)
@@ -88,7 +98,7 @@ impl Past<'_> {
         moments.extend((10..5 * MINUTE).step_by(10));
         moments.remove(&0);
         let run = |ago: u64| {
-            let trouble = self.troubles.iter().find(|trouble| trouble.covers(ago));
+            let trouble = troubles.iter().find(|trouble| trouble.covers(ago));
             let status = trouble.map_or(Status::Up, |trouble| trouble.status);
             let day = (ago as f64 / DAY as f64 * std::f64::consts::TAU).sin();
             let slow = if status == Status::Degraded { 6.0 } else { 1.0 };
@@ -124,7 +134,7 @@ impl Past<'_> {
     /// The incidents, with what was sent about each to `channel`.
     pub fn incidents(&self, now: Timestamp, channel: &str) -> (Vec<Incident>, Vec<Notice>) {
         let incidents: Vec<Incident> =
-            self.troubles.iter().map(|trouble| self.incident(trouble, now)).collect();
+            self.troubles().iter().map(|trouble| self.incident(trouble, now)).collect();
         let notices = incidents.iter().flat_map(|it| notices(it, channel)).collect();
         (incidents, notices)
     }
@@ -166,7 +176,7 @@ impl Past<'_> {
         state.last_run = Some(now.before(Duration::from_secs(10)));
         state.status = Status::Up;
         state.good_streak = 100;
-        if let Some(last) = self.troubles.last() {
+        if let Some(last) = self.troubles().last() {
             if last.is_open() {
                 state.status = last.status;
                 state.since = since(last.ago);

@@ -35,8 +35,8 @@ const points = (path, skipAudits) => async (visit) => {
     if (best.performance >= PLENTY) break;
   }
   const told = Object.entries(best).map(([id, score]) => `${id} ${score}`);
-  assert.ok(Object.values(best).every((score) => score >= PLENTY), `${told}; ${lost.join("; ")}`);
   told.push(`index ${index}`);
+  assert.ok(Object.values(best).every((score) => score >= PLENTY), `${told}; ${lost.join("; ")}`);
   return `${told.join(", ")}${lost.length ? `; lost by ${lost.join("; ")}` : ""}`;
 };
 

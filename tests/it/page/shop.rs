@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use watchbell::clock::{Clock as _, System};
 use watchbell::model::Status::{Degraded, Down};
-use watchbell::model::{CheckState, Paused, Status, Timestamp};
+use watchbell::model::{
+    CheckState, Incident, Notice, NoticeState, Paused, Status, Timestamp, What,
+};
 use watchbell::record::{Batch, SqliteStore, Store as _};
 
 /// The job that pings.
@@ -222,7 +224,8 @@ impl Watched {
 
     fn past(&self) -> Past<'_> {
         let Self { name, kind, team, median, troubles, .. } = *self;
-        Past { name, kind, team, median, troubles }
+        let earlier = name.bytes().fold(0, |sum, byte| (sum * 7 + u64::from(byte)) % 1300);
+        Past { name, kind, team, median, troubles, earlier }
     }
 }
 
@@ -367,8 +370,9 @@ async fn write_past(path: &Path, watched: &[Watched]) {
         let recent = results.split_off(results.partition_point(|it| it.at < now.before(SEALED)));
         batch.results.extend(recent);
         batch.states.push((watched.name.into(), state));
-        batch.incidents.extend(incidents);
         batch.notices.extend(notices);
+        batch.notices.extend(incidents.last().and_then(|incident| mailed(incident, now)));
+        batch.incidents.extend(incidents);
         sealed.push((watched.name, results));
     }
     store.commit(&batch).await.unwrap();
@@ -380,6 +384,26 @@ async fn write_past(path: &Path, watched: &[Watched]) {
     }
     sqlx::query("COMMIT").execute(&mut file).await.unwrap();
     file.close().await.unwrap();
+}
+
+/// What the mail server made of an incident: it is not there now, and refused somebody before.
+fn mailed(incident: &Incident, now: Timestamp) -> Option<Notice> {
+    let (state, error) = match &*incident.check {
+        "feed-trades" => (NoticeState::Pending, "503 Service Unavailable"),
+        "images-cdn" => (NoticeState::Rejected, "404 Not Found"),
+        _ => return None,
+    };
+    let about = vec![incident.clone()];
+    let at = incident.opened_at;
+    let id = format!("{}M", &incident.id[..incident.id.len() - 1]);
+    let mut notice = Notice::new(id, What::Opened, "ops-mail".into(), String::new(), about, at);
+    notice.state = state;
+    notice.attempts = 7;
+    notice.last_error = Some(error.to_owned());
+    if state == NoticeState::Pending {
+        notice.due_at = now.after(Duration::from_secs(240));
+    }
+    Some(notice)
 }
 
 /// What people did to some checks, and how one of them behaves.

@@ -86,6 +86,13 @@ export class Visit {
     this.complaints = [];
   }
 
+  /** Somebody else, whose complaints are heard here. */
+  async another() {
+    const other = new Visit(this.world, await this.world.browser.createBrowserContext());
+    other.complaints = this.complaints;
+    return other;
+  }
+
   /** A page of the shop, or of the daemon at `base`. */
   async open(path, how = {}) {
     const { width = WIDTHS.wide, dark = false, script = true, zone = "UTC" } = how;
@@ -97,6 +104,8 @@ export class Visit {
       { name: "prefers-color-scheme", value: dark ? "dark" : "light" },
     ]);
     await page.emulateTimezone(zone);
+    const session = await page.createCDPSession();
+    await session.send("Emulation.setLocaleOverride", { locale: "en-GB" });
     await page.setJavaScriptEnabled(script);
     page.on("pageerror", (error) => this.complaints.push(`${path}: ${error.message}`));
     page.on("console", (message) => {
@@ -110,6 +119,14 @@ export class Visit {
     page.answer = await page.goto(base + path, { waitUntil: "load" });
     return page;
   }
+}
+
+/** Opens a session with a key. */
+export async function signIn(visit, key, options = {}) {
+  const page = await visit.open("/sign-in", options);
+  await page.type("input[type=password]", key);
+  await Promise.all([page.waitForNavigation(), page.click("main form button")]);
+  return page;
 }
 
 /** Runs in the page before anything else: notes how much it shifts, and what takes long. */
