@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use watchbell::clock::{Clock as _, System};
-use watchbell::model::{Incident, Notice, RunResult, Timestamp};
+use watchbell::model::{Announcement, Incident, Notice, RunResult, Timestamp};
 use watchbell::record::archive::rollup::{Level, Rollups};
 use watchbell::record::{
     Batch, Days, IncidentFilter, NoticeFilter, Pace, Page, Paged, Part, Saved, Sealing, Store,
@@ -150,6 +150,18 @@ impl Store for Watched {
 
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError> {
         self.store.forget_incidents(before, at_most).await
+    }
+
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError> {
+        self.store.announcements().await
+    }
+
+    async fn put_announcement(&self, announcement: &Announcement) -> Result<(), StoreError> {
+        self.store.put_announcement(announcement).await
+    }
+
+    async fn forget_announcement(&self, id: &str) -> Result<bool, StoreError> {
+        self.store.forget_announcement(id).await
     }
 
     async fn forget_silences(&self, before: Timestamp) -> Result<u64, StoreError> {

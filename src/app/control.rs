@@ -19,7 +19,7 @@ use crate::route::Matchers;
 use crate::schedule::Scheduler;
 use crate::schedule::run::RunNowError as NotRun;
 use crate::serve::{
-    Control, DaemonStatus, NoticeCount, OperateError, RunNowError, Standing, StoreView,
+    Control, DaemonStatus, NoticeCount, OperateError, PlannedWork, RunNowError, Standing, StoreView,
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -195,6 +195,14 @@ impl Control for AppControl {
             }
         }
         Ok(())
+    }
+
+    async fn planned_work(
+        &self,
+        checks: Vec<Name>,
+        until: Timestamp,
+    ) -> Result<Vec<PlannedWork>, OperateError> {
+        self.ask(move |core, now| core.planned_work(&checks, until, now.wall)).await
     }
 
     async fn configuration(&self, check: &str) -> Option<String> {

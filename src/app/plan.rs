@@ -2,6 +2,7 @@
 
 mod heartbeats;
 mod routes;
+mod status_page;
 
 pub use super::plan_recover::PlannedRecovery;
 pub use heartbeats::{PlannedHeartbeat, PlannedPings, create};
@@ -23,7 +24,7 @@ use crate::recover::actions as ways;
 use crate::render::Renderer;
 use crate::route::{Routes, Windows};
 use crate::schedule::Cadence;
-use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans};
+use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans, StatusPage};
 use chrono_tz::Tz;
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub history: History,
     /// The status API.
     pub api: PlannedApi,
+    /// What the public status page shows.
+    pub status_page: Arc<StatusPage>,
     /// What all recovery actions have in common.
     pub recovery: RecoverySettings,
     /// The checks, by name.
@@ -95,6 +98,7 @@ impl Plan {
             public_status: self.api.public_status,
             trusted_proxies: self.api.trusted_proxies.clone(),
             allow_origins: self.api.allow_origins.clone(),
+            status_page: Arc::clone(&self.status_page),
             spans: Spans { zone: self.time_zone, reach: Reach { minute, hour: hourly } },
         }
     }
@@ -121,6 +125,8 @@ pub struct PlannedCheck {
     pub policy: Policy,
     /// The checks that it stands on.
     pub depends_on: Vec<Name>,
+    /// What the public status page calls it; `None` if that does not show it.
+    pub public: Option<String>,
     /// How it is got going again; `None` if it only alerts.
     pub recover: Option<Arc<PlannedRecovery>>,
     /// When it is to be pinged, and how; none if it runs by itself.
@@ -242,6 +248,9 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let surroundings = Surroundings { time_zone: zone, recovery: settings.recovery };
     let checks = read_checks(&folder, &interpolator, surroundings, problems);
     heartbeats::check_addresses(&checks, &api.pings, problems);
+    let url = settings.public_url.clone();
+    let page = settings.status_page;
+    let page = status_page::build_status_page(page, &settings.name, url, zone, &checks);
     Some(Plan {
         name: settings.name,
         time_zone: zone,
@@ -249,6 +258,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
         max_in_flight: settings.max_in_flight,
         history: settings.history,
         api,
+        status_page: Arc::new(page),
         recovery: settings.recovery,
         checks,
         channels,
@@ -528,6 +538,7 @@ fn build_check(
     surroundings: Surroundings,
     problems: &mut Problems,
 ) -> Option<PlannedCheck> {
+    let public = status_page::shown_name(&raw);
     let schedule = raw.schedule.map(|schedule| match schedule {
         RawSchedule::Every(interval, place) => {
             (placed(Cadence::every(interval), &place, problems), interval)
@@ -587,6 +598,7 @@ fn build_check(
         retry_every: raw.retry_every.unwrap_or(interval),
         policy,
         depends_on: raw.depends_on.into_iter().map(|(name, _)| name.into()).collect(),
+        public,
         recover: match recover {
             Some(recover) => Some(recover?),
             None => None,

@@ -2,6 +2,7 @@ use super::daemon::{parse_zone, read_name};
 use super::problem::{Place, Problems, SourceFile};
 use super::recover::{RawRecovery, read_recovery};
 use super::section::Section;
+use super::status_page::shown;
 use crate::model::{Labels, Name, Severity};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -43,6 +44,10 @@ pub struct RawCheck<'i> {
     pub depends_on: Vec<(String, Place)>,
     /// Where to read what to do.
     pub runbook: Option<String>,
+    /// Whether the public status page shows it.
+    pub public: bool,
+    /// What it is called there, if not by its name.
+    pub public_name: Option<String>,
     /// How it is got going again, if at all.
     pub recover: Option<RawRecovery<'i>>,
     /// Its kind and the table of that, if it says so properly.
@@ -189,6 +194,12 @@ fn read_check<'i>(
     let labels = read_labels(table);
     let depends_on = table.strings("depends_on");
     let runbook = table.optional("runbook");
+    let public = table.or("public", false);
+    let public_name_place = table.place_of("public_name");
+    let public_name = table.built("public_name", shown);
+    if public_name.is_some() && !public {
+        table.report(public_name_place.warning("has no effect without `public = true`"));
+    }
     let recover = table.table("recover").map(|recover| read_recovery(recover, ways));
     let kind = table.kind_table(kinds);
     RawCheck {
@@ -207,6 +218,8 @@ fn read_check<'i>(
         labels,
         depends_on,
         runbook,
+        public,
+        public_name,
         recover,
         kind,
         place,

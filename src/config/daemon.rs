@@ -3,6 +3,7 @@ use super::problem::Place;
 use super::recover::{RecoverySettings, read_recovery_settings};
 use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
 use super::section::Section;
+use super::status_page::{StatusPageSettings, read_status_page};
 use crate::model::{Name, Secret, did_you_mean, name_problem};
 use chrono_tz::Tz;
 use sqlx::postgres::PgConnectOptions;
@@ -30,6 +31,8 @@ pub struct Settings<'i> {
     pub history: History,
     /// The status API.
     pub api: ApiSettings,
+    /// What the public status page says.
+    pub status_page: StatusPageSettings,
     /// What all recovery actions have in common.
     pub recovery: RecoverySettings,
     /// The places that notices go to.
@@ -200,6 +203,7 @@ pub fn read_settings<'i>(
             keep: Keep::default(),
         },
         api: ApiSettings::default(),
+        status_page: StatusPageSettings::default(),
         recovery: RecoverySettings::default(),
         channels: Vec::new(),
         routes: Vec::new(),
@@ -216,6 +220,10 @@ pub fn read_settings<'i>(
     if let Some(mut api) = root.table("api") {
         read_api(&mut api, &mut settings.api);
         root.finish_child(api);
+    }
+    if let Some(mut page) = root.table("status_page") {
+        settings.status_page = read_status_page(&mut page);
+        root.finish_child(page);
     }
     if let Some(mut recovery) = root.table("recovery") {
         settings.recovery = read_recovery_settings(&mut recovery);

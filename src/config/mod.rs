@@ -10,6 +10,7 @@ mod recover;
 mod routes;
 mod section;
 mod shown;
+mod status_page;
 
 pub use api::{ApiSettings, CreatedHeartbeats, KeyMaterial, Origins, RawKey, TlsFiles};
 pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
@@ -22,3 +23,4 @@ pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
 pub use section::{Loose, Section, parse_duration};
 pub use shown::shown_check;
+pub use status_page::StatusPageSettings;

@@ -1,5 +1,6 @@
 use super::{HeartbeatState, HeldBecause, Labels, Name, Origin, Severity, Status, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -310,6 +311,10 @@ pub struct IncidentView<'a> {
     /// The labels of the check when it opened.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: &'a Labels,
+    /// What the sender of an alert says about it, beside its labels; empty for checks.
+    pub annotations: BTreeMap<&'a str, &'a str>,
+    /// Where the sender of an alert shows what it is about.
+    pub generator_url: Option<&'a str>,
     /// The checks that stand on this one, directly or over others; the first of them by name.
     #[schema(value_type = Vec<String>)]
     pub dependents: &'a [Name],
@@ -320,6 +325,8 @@ pub struct IncidentView<'a> {
 
 impl<'a> From<&'a Incident> for IncidentView<'a> {
     fn from(incident: &'a Incident) -> Self {
+        let origin = incident.origin.as_deref();
+        let annotations = origin.map(|origin| origin.annotations.iter()).into_iter().flatten();
         Self {
             id: &incident.id,
             check: &incident.check,
@@ -333,6 +340,8 @@ impl<'a> From<&'a Incident> for IncidentView<'a> {
             snoozed_until: incident.snoozed_until,
             reasons: &incident.reasons,
             labels: &incident.labels,
+            annotations: annotations.map(|(name, text)| (&**name, &**text)).collect(),
+            generator_url: origin.and_then(|origin| origin.generator_url.as_deref()),
             dependents: &incident.dependents,
             timeline: &incident.timeline,
         }

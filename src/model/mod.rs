@@ -1,6 +1,7 @@
 //! The words that the whole program shares, as types. No I/O and no clock in here.
 
 mod alert;
+mod announcement;
 mod beats;
 mod board;
 mod doc;
@@ -18,6 +19,7 @@ mod status;
 mod time;
 
 pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
+pub use announcement::{Announcement, AnnouncementKind, AnnouncementUpdate};
 pub use beats::{BEATS, Beat, Beats};
 pub use board::{Board, CheckView};
 pub use doc::OptionDoc;

@@ -6,8 +6,8 @@ mod archive;
 use super::{Batch, IncidentFilter, NoticeFilter, Page, Paged, Retention, Store, StoreError};
 use crate::clock::Manual;
 use crate::model::{
-    CheckState, Incident, Labels, Matcher, Name, Notice, NoticeState, RunResult, Silence, Status,
-    TimelineEntry, Timestamp, What,
+    Announcement, AnnouncementKind, AnnouncementUpdate, CheckState, Incident, Labels, Matcher,
+    Name, Notice, NoticeState, RunResult, Silence, Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::retention;
 use archive::{
@@ -431,6 +431,35 @@ async fn silences_are_kept_for_a_while_after_their_end(store: &dyn Store) {
     assert_eq!(swept.silences, 0);
 }
 
+async fn announcements_stay_until_somebody_deletes_them(store: &dyn Store) {
+    let announcement = |id: &str, body: &str| Announcement {
+        id: id.to_owned(),
+        title: "„Slow“ shop".to_owned(),
+        checks: vec!["shop".into()],
+        starts_at: None,
+        ends_at: Some(at(60)),
+        updates: vec![AnnouncementUpdate {
+            at: at(1),
+            kind: AnnouncementKind::Investigating,
+            body: body.to_owned(),
+            by: "ann".to_owned(),
+        }],
+    };
+    assert_eq!(store.announcements().await.unwrap(), []);
+    for id in ["1", "3", "2"] {
+        store.put_announcement(&announcement(id, "We \0 look.\n\nSoon more.")).await.unwrap();
+    }
+    store.put_announcement(&announcement("1", "It is found.")).await.unwrap();
+    let known = store.announcements().await.unwrap();
+    let ids: Vec<&str> = known.iter().map(|known| known.id.as_str()).collect();
+    assert_eq!(ids, ["3", "2", "1"]);
+    assert_eq!(known[1], announcement("2", "We \0 look.\n\nSoon more."));
+    assert_eq!(known[2], announcement("1", "It is found."));
+    assert!(store.forget_announcement("3").await.unwrap());
+    assert!(!store.forget_announcement("3").await.unwrap());
+    assert_eq!(store.announcements().await.unwrap().len(), 2);
+}
+
 async fn readers_do_not_wait_for_a_writer(store: &dyn Store) {
     let results = (0..200).map(|n| result("a", n)).collect();
     store.commit(&Batch { results, ..Batch::default() }).await.unwrap();
@@ -464,6 +493,7 @@ macro_rules! contract {
             old_results_are_forgotten_in_steps
             open_incidents_and_owed_notices_are_never_forgotten
             silences_are_kept_for_a_while_after_their_end
+            announcements_stay_until_somebody_deletes_them
             readers_do_not_wait_for_a_writer
             sealed_results_read_as_before
             each_result_counts_once_whatever_is_sealed

@@ -27,7 +27,8 @@ pub use writer::{Committed, StoreHealth, Writer};
 
 use crate::config::StoreAddress;
 use crate::model::{
-    CheckState, Incident, Name, Notice, NoticeState, RunResult, Secret, Silence, Timestamp,
+    Announcement, CheckState, Incident, Name, Notice, NoticeState, RunResult, Secret, Silence,
+    Timestamp,
 };
 use archive::rollup::{Level, Rollups};
 use archive::tally::Tally;
@@ -132,6 +133,15 @@ pub trait Store: Send + Sync + Debug {
     /// no incident any more. Owed notices stay, and with them what they are about. Gives how many
     /// it deleted of whichever were more; fewer than `at_most` means that it is done.
     async fn forget_incidents(&self, before: Timestamp, at_most: u32) -> Result<u64, StoreError>;
+
+    /// All announcements, newest first: people make them, so there are few.
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError>;
+
+    /// Writes an announcement, durably, in the place of the one with the same id.
+    async fn put_announcement(&self, announcement: &Announcement) -> Result<(), StoreError>;
+
+    /// Deletes an announcement. Gives whether there was one.
+    async fn forget_announcement(&self, id: &str) -> Result<bool, StoreError>;
 
     /// Deletes the silences that were over before `before`, all at once: people set them, so there
     /// are few. Gives how many.

@@ -84,13 +84,56 @@ impl Windows {
         self.active(&stand_in, now).is_some()
     }
 
+    /// The next time of each window, from `now` on: when it opens or has opened, and when it closes.
+    pub fn upcoming(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&Window, Timestamp, Timestamp)> {
+        self.0.iter().filter_map(move |window| {
+            let (start, end) = window.times.next(now)?;
+            Some((window, start, end))
+        })
+    }
+
     /// When the next window after `now` opens or closes.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.0.iter().filter_map(|window| window.times.next_change(now)).min()
     }
 }
 
+impl Window {
+    /// Whether an incident of a check would fall into it at `at`, a time at which it is open.
+    pub fn concerns(
+        &self,
+        check: &Name,
+        kind: &str,
+        severity: Severity,
+        labels: &Labels,
+        at: Timestamp,
+    ) -> bool {
+        let stand_in = Incident {
+            severity,
+            labels: labels.clone(),
+            ..Incident::new(String::new(), check.clone(), kind, Status::Down, at)
+        };
+        when::holds(self.when.as_ref(), &stand_in, at, self.zone)
+    }
+}
+
 impl Times {
+    /// The time that is going on at `now`, or else the next one.
+    fn next(&self, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+        match self {
+            Self::Once { start, end } => (now < *end).then_some((*start, *end)),
+            Self::Recurring(recurring) => {
+                let open =
+                    recurring.start_until(now).filter(|start| now < start.after(recurring.lasts));
+                let start = open.or_else(|| recurring.start_after(now))?;
+                Some((start, start.after(recurring.lasts)))
+            }
+        }
+    }
+
     /// When the window closes that is open at `now`.
     fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {

@@ -1,4 +1,5 @@
 use super::key::{ApiKey, Keys, Scope};
+use super::page::{Said, SignedIn};
 use super::problem::Problem;
 use super::router::Peer;
 use crate::model::Timestamp;
@@ -22,6 +23,12 @@ pub(super) struct Visitor {
     pub(super) socket: bool,
     /// The key that came along.
     pub(super) key: Option<Arc<ApiKey>>,
+    /// The session of the cookie that came along.
+    pub(super) session: Option<SignedIn>,
+    /// What the page before did, for this one to say.
+    pub(super) said: Option<Said>,
+    /// Whether nobody on the way can read along.
+    pub(super) secure: bool,
 }
 
 /// What a path asks of those who want it.
@@ -31,7 +38,11 @@ pub(super) enum Need {
     Page,
     /// Open to everybody: the address itself is the right.
     Link,
-    /// A scope. Reading is also open to this machine.
+    /// Open to everybody: who they are is asked there.
+    SignIn,
+    /// A session whose key has this scope, if one is named, and the token of its forms.
+    Form(Option<Scope>),
+    /// A scope. Reading is also open to this machine, and to sessions.
     Scope(Scope),
 }
 
@@ -43,7 +54,7 @@ impl Visitor {
             Peer::Address(peer) => peer.to_canonical(),
             Peer::Socket => {
                 let address = Ipv4Addr::LOCALHOST.into();
-                return Self { address, local: true, socket: true, key: None };
+                return Self { local: true, socket: true, ..Self::stranger(address) };
             }
         };
         let forwarded = is_forwarded(headers);
@@ -52,7 +63,20 @@ impl Visitor {
             address.is_loopback() || trusted.iter().any(|network| network.contains(address))
         };
         let address = if believed(&peer) { first_stranger(peer, headers, believed) } else { peer };
-        Self { address, local, socket: false, key: None }
+        let secure = believed(&peer) && says_https(headers);
+        Self { local, secure, ..Self::stranger(address) }
+    }
+
+    fn stranger(address: IpAddr) -> Self {
+        Self {
+            address,
+            local: false,
+            socket: false,
+            key: None,
+            session: None,
+            said: None,
+            secure: false,
+        }
     }
 
     /// Reads the key that came along, if one did. A wrong one is refused, even where none is
@@ -83,11 +107,19 @@ impl Visitor {
 
     /// Whether the visitor may have what asks for `need`; else the answer for them.
     pub(super) fn may(&self, need: Need, public_status: bool) -> Result<(), Problem> {
+        let signed_in = self.session.as_ref().map(|session| &session.key);
+        if let Need::Form(scope) = need {
+            return match (signed_in, scope) {
+                (None, _) => Err(not_signed_in()),
+                (Some(key), Some(scope)) if !key.allows(scope) => Err(lacks(key, scope)),
+                (Some(_), _) => Ok(()),
+            };
+        }
         if self.socket {
             return Ok(());
         }
         let scope = match need {
-            Need::Link => return Ok(()),
+            Need::Link | Need::SignIn | Need::Form(_) => return Ok(()),
             Need::Page if public_status => return Ok(()),
             Need::Page => Scope::Read,
             Need::Scope(scope) => scope,
@@ -96,14 +128,11 @@ impl Visitor {
             return Ok(());
         }
         let word = scope.as_str();
-        match &self.key {
+        // A cookie comes along unasked: it opens what changes nothing, and forms.
+        let by_session = signed_in.filter(|_| scope == Scope::Read);
+        match self.key.as_ref().or(by_session) {
             Some(key) if key.allows(scope) => Ok(()),
-            Some(key) => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "The key does not allow this",
-                format!("The key `{}` lacks the scope `{word}`.", key.name),
-            )),
+            Some(key) => Err(lacks(key, scope)),
             None => Err(unauthorized(&format!(
                 "This needs a key with the scope `{word}`: send `Authorization: Bearer KEY`. Keys \
                  are `[[api.key]]` tables in daemon.toml. Only reading on this machine itself \
@@ -114,7 +143,32 @@ impl Visitor {
 
     /// Who it is, for the log.
     pub(super) fn name(&self) -> &str {
-        self.key.as_ref().map_or("", |key| &key.name)
+        let key = self.key.as_ref().or(self.session.as_ref().map(|session| &session.key));
+        key.map_or("", |key| &key.name)
+    }
+
+    /// Whether a form was sent by a page of this daemon, as far as the browser says: what it says
+    /// cannot be forged by a page. Browsers that say nothing leave it to the token.
+    pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+        if let Some(site) = headers.get("sec-fetch-site") {
+            return matches!(site.as_bytes(), b"same-origin" | b"none");
+        }
+        // A page that tells nobody where it is has the origin `null`.
+        let Some(origin) = headers.get(header::ORIGIN).filter(|origin| *origin != "null") else {
+            return true;
+        };
+        let host = |value: &HeaderValue| value.to_str().unwrap_or("").to_ascii_lowercase();
+        let origin = host(origin);
+        let origin = origin.split_once("://").map_or("", |(_, authority)| authority);
+        ["x-forwarded-host", "host"].iter().filter_map(|name| headers.get(*name)).any(|named| {
+            let named = host(named);
+            let bare = |text: &str| {
+                let text = text.strip_suffix(":443").or_else(|| text.strip_suffix(":80"));
+                text.map(str::to_owned)
+            };
+            bare(&named).unwrap_or_else(|| named.clone())
+                == bare(origin).unwrap_or(origin.to_owned())
+        })
     }
 }
 
@@ -213,6 +267,31 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+fn lacks(key: &ApiKey, scope: Scope) -> Problem {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        "The key does not allow this",
+        format!("The key `{}` lacks the scope `{}`.", key.name, scope.as_str()),
+    )
+}
+
+fn not_signed_in() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "not-signed-in",
+        "You are not signed in",
+        "This needs a session: sign in with a key at /sign-in. Programs use the API with a key.",
+    )
+}
+
+/// Whether a proxy says that the request came to it by TLS.
+fn says_https(headers: &HeaderMap) -> bool {
+    let said = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    let first = said.and_then(|said| said.split(',').next());
+    first.is_some_and(|word| word.trim().eq_ignore_ascii_case("https"))
 }
 
 fn unauthorized(detail: &str) -> Problem {

@@ -48,12 +48,17 @@ impl Fields {
 
     /// A text without the blanks around it; an empty one is the same as nothing.
     pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, Problem> {
+        self.text_up_to(key, LONGEST)
+    }
+
+    /// The same with up to `most` characters.
+    pub(super) fn text_up_to(&mut self, key: &str, most: usize) -> Result<Option<String>, Problem> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let Json::String(text) = value else {
             return Err(Problem::bad_body(format!("`{key}` is a text.")));
         };
-        if text.chars().count() > LONGEST {
-            return Err(Problem::bad_body(format!("`{key}` has up to {LONGEST} characters.")));
+        if text.chars().count() > most {
+            return Err(Problem::bad_body(format!("`{key}` has up to {most} characters.")));
         }
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             return Err(Problem::bad_body(format!("`{key}` holds a control character.")));

@@ -34,7 +34,11 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Answer 
 
 /// The open incidents are all in memory, where they are newest, and where they stand also while
 /// the store is away. Their ids sort by the time of opening, so that an id is a cursor.
-fn open_ones(mut open: Vec<Incident>, filter: &IncidentFilter, page: Page) -> Paged<Incident> {
+pub(super) fn open_ones(
+    mut open: Vec<Incident>,
+    filter: &IncidentFilter,
+    page: Page,
+) -> Paged<Incident> {
     open.retain(|incident| {
         filter.check.as_deref().is_none_or(|check| check == &*incident.check)
             && page.cursor.as_ref().is_none_or(|cursor| incident.id < *cursor)
@@ -57,13 +61,15 @@ pub(super) async fn one(
 ) -> Answer {
     Query::none(&uri)?;
     let id = read_id(id)?;
-    if let Some(incident) = shared.open_incidents().iter().find(|incident| incident.id == id) {
-        return json(&IncidentView::from(incident));
+    json(&IncidentView::from(&find(&shared, &id).await?))
+}
+
+/// The incident with this id, open or not.
+pub(super) async fn find(shared: &Shared, id: &str) -> Result<Incident, Problem> {
+    if let Some(open) = shared.open_incidents().into_iter().find(|incident| incident.id == id) {
+        return Ok(open);
     }
-    match shared.api.store.incident(&id).await? {
-        Some(incident) => json(&IncidentView::from(&incident)),
-        None => Err(missing(&id)),
-    }
+    shared.api.store.incident(id).await?.ok_or_else(|| missing(id))
 }
 
 /// `POST /api/v1/incidents/{id}/ack`: somebody takes it on; answers with the incident.

@@ -159,6 +159,12 @@ impl Keys {
         self.0.iter().map(|key| &**key)
     }
 
+    /// The key that `is_meant`. All of them are looked at, so that the time that it takes does not
+    /// tell which it is.
+    pub(super) fn find_by(&self, is_meant: impl Fn(&ApiKey) -> bool) -> Option<Arc<ApiKey>> {
+        self.0.iter().filter(|key| is_meant(key)).last().cloned()
+    }
+
     /// The key whose text is `presented`. The time that it takes does not tell how near a wrong
     /// one was, nor which of the keys a right one is.
     pub fn find(&self, presented: &str) -> Option<Arc<ApiKey>> {

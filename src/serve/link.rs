@@ -224,7 +224,9 @@ impl Links {
         }
     }
 
-    fn mac(&self, signed: &[u8]) -> Option<[u8; MAC]> {
+    /// What only this daemon can say about `signed`. What is signed for one use begins with what
+    /// nothing else begins with: links with [`VERSION`], all else with a word.
+    pub(super) fn mac(&self, signed: &[u8]) -> Option<[u8; MAC]> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
         mac.update(signed);
         Some(mac.finalize().into_bytes().into())

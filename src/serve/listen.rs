@@ -1,7 +1,7 @@
 use super::Api;
 use super::certificate::Certificate;
 use super::room::{Place, Room};
-use super::router::{Peer, router};
+use super::router::{Encrypted, Peer, router};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -134,24 +134,26 @@ async fn begin(arrived: Arrived, place: &Place, router: Router, stop: Cancellati
         Arrived::Plain(stream, peer) => {
             // Small answers go out at once; a failure only costs latency.
             let _ignored = stream.set_nodelay(true);
-            answer(stream, peer, place, router, stop).await;
+            answer(stream, (peer, false), place, router, stop).await;
         }
         Arrived::Tls(stream, peer, certificate) => {
             let _ignored = stream.set_nodelay(true);
             let agreed = certificate.acceptor().accept(stream);
             match tokio::time::timeout(HANDSHAKE_BOUND, agreed).await {
-                Ok(Ok(stream)) => answer(stream, peer, place, router, stop).await,
+                Ok(Ok(stream)) => answer(stream, (peer, true), place, router, stop).await,
                 Ok(Err(error)) => tracing::debug!(?peer, %error, "no agreement on TLS"),
                 Err(_) => tracing::debug!(?peer, "no agreement on TLS in time"),
             }
         }
-        Arrived::Socket(stream) => answer(stream, Peer::Socket, place, router, stop).await,
+        Arrived::Socket(stream) => {
+            answer(stream, (Peer::Socket, false), place, router, stop).await;
+        }
     }
 }
 
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
+    (peer, is_tls): (Peer, bool),
     place: &Place,
     router: Router,
     stop: CancellationToken,
@@ -161,6 +163,7 @@ async fn answer(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let busy = work.begin();
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(Encrypted(is_tls));
         let answered = router.call(request.map(Body::new));
         async move { answered.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
     });

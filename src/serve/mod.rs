@@ -4,6 +4,7 @@
 mod access;
 mod act;
 mod alertmanager;
+mod announcements;
 mod audit;
 mod badge;
 mod body;
@@ -54,6 +55,7 @@ use chrono_tz::Tz;
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// What the API reads from and asks.
 #[derive(Clone)]
@@ -84,10 +86,49 @@ pub struct Settings {
     pub public_status: bool,
     /// What questions about the past go by.
     pub spans: Spans,
+    /// What the public status page shows.
+    pub status_page: Arc<StatusPage>,
     /// Whose word is taken for where a request came from; this machine's always is.
     pub trusted_proxies: Vec<IpNet>,
     /// The web pages elsewhere whose scripts may read the API.
     pub allow_origins: Origins,
+}
+
+/// What the public status page shows, as the configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct StatusPage {
+    /// What stands at its top.
+    pub title: String,
+    /// A sentence below.
+    pub description: Option<String>,
+    /// The label by whose values the checks are grouped.
+    pub group_by: Option<String>,
+    /// Where people reach the daemon's pages, if the configuration says.
+    pub url: Option<Url>,
+    /// The zone of its times.
+    pub zone: Tz,
+    /// The checks that it shows; of all others it says nothing.
+    pub checks: Vec<PublicCheck>,
+}
+
+/// A check that everybody may know of.
+#[derive(Clone, Debug)]
+pub struct PublicCheck {
+    /// Its name in the configuration.
+    pub name: Name,
+    /// What the page calls it.
+    pub shown: String,
+}
+
+/// A time in which it is known that checks fail, now or in the days ahead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedWork {
+    /// From then on.
+    pub starts_at: Timestamp,
+    /// Until then.
+    pub ends_at: Timestamp,
+    /// The checks, by name, among those that were asked about.
+    pub checks: Vec<Name>,
 }
 
 /// What questions about the past go by.
@@ -162,6 +203,16 @@ pub trait Control: Send + Sync {
 
     /// Tries a notice at once that waits for its next try, or once more one that was refused.
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError>;
+
+    /// The maintenance windows among whose checks some of these are, that are open now or open by
+    /// `until`, each with its next time alone.
+    async fn planned_work(
+        &self,
+        _checks: Vec<Name>,
+        _until: Timestamp,
+    ) -> Result<Vec<PlannedWork>, OperateError> {
+        Ok(Vec::new())
+    }
 
     /// The table of a check in the configuration in force, without secrets; none where it stands in
     /// no file.

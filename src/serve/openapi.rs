@@ -8,7 +8,7 @@ mod operations;
 use super::alertmanager::{alerts, silences as v2_silences};
 use super::query::Query;
 use super::router::Answer;
-use super::{checks, history, keys, notices, silences, status};
+use super::{announcements, checks, history, keys, notices, silences, status};
 use crate::model::{IncidentView, RunResult};
 use axum::response::IntoResponse;
 use http::{Uri, header};
@@ -60,6 +60,7 @@ pub(super) fn document() -> Json {
             tag("incidents", "What is broken, and who looks after it"),
             tag("silences", "What nobody wants to hear of for a while"),
             tag("notices", "The outbox"),
+            tag("announcements", "What people tell the readers of the public status page"),
             tag("page", "The page, pictures, and the links in alerts"),
             tag("heartbeats", "What jobs ping, on the wire of Healthchecks"),
             tag("alertmanager", "What an Alertmanager answers"),
@@ -101,6 +102,7 @@ fn schemas() -> Map<String, Json> {
     add::<IncidentView<'_>>(&mut shapes);
     add::<silences::SilenceJson<'_>>(&mut shapes);
     add::<notices::NoticeJson<'_>>(&mut shapes);
+    add::<announcements::AnnouncementJson<'_>>(&mut shapes);
     add::<keys::KeyJson<'_>>(&mut shapes);
     add::<alerts::ToldAlert>(&mut shapes);
     add::<alerts::GroupJson>(&mut shapes);

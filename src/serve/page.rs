@@ -2,15 +2,27 @@
 //! `base.html`; what stands round its content is its [`Frame`].
 
 mod check;
+mod forms;
 mod frame;
+mod incident;
+mod notices;
 mod overview;
 mod past;
+mod postmortem;
+mod public;
+mod routes;
+mod session;
 mod strip;
+mod trouble;
 mod when;
 
-pub(super) use check::check;
+pub(super) use forms::Form;
 pub(super) use frame::{Frame, Session, may_read};
 pub(super) use overview::overview;
+pub(super) use public::{Public, atom, public, rss, summary};
+pub(super) use routes::{deeds, door, pages, private_pages, way_out};
+pub(super) use session::{Ended, Said, SignedIn};
+pub(super) use trouble::humane;
 pub(super) use when::{Instant, millis, percent, span};
 
 use super::problem::Problem;
@@ -31,7 +43,14 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("check.html", include_str!("page/check.html")),
     ("macros.html", include_str!("page/macros.html")),
     ("missing.html", include_str!("page/missing.html")),
+    ("deliveries.html", include_str!("page/deliveries.html")),
+    ("incident.html", include_str!("page/incident.html")),
+    ("incidents.html", include_str!("page/incidents.html")),
+    ("notices.html", include_str!("page/notices.html")),
     ("overview.html", include_str!("page/overview.html")),
+    ("problem.html", include_str!("page/problem.html")),
+    ("public.html", include_str!("page/public.html")),
+    ("sign-in.html", include_str!("page/sign-in.html")),
 ];
 /// One stylesheet for all pages: the second page that somebody opens has it already.
 const STYLE: &str = concat!(

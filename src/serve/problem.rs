@@ -29,6 +29,11 @@ impl Problem {
         Self { status, kind, title, detail: detail.into(), header: None }
     }
 
+    /// The same for people, whatever the occurrence.
+    pub(super) const fn title(&self) -> &'static str {
+        self.title
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
         self
@@ -111,10 +116,12 @@ impl IntoResponse for Problem {
         *response.status_mut() = self.status;
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
-        if let Some(header) = self.header {
-            let (name, value) = *header;
-            response.headers_mut().insert(name, value);
+        if let Some(header) = &self.header {
+            let (name, value) = &**header;
+            response.headers_mut().insert(name, value.clone());
         }
+        // For those who put it into other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -5,8 +5,8 @@ use super::page::Pages;
 use super::problem::{Problem, shown};
 use super::{Api, DaemonStatus, RUN_BOUND, Settings};
 use super::{
-    act, alertmanager, badge, checks, feed, history, incidents, keys, metrics, notices, openapi,
-    page, ping, silences, status, tagged,
+    act, alertmanager, announcements, badge, checks, feed, history, incidents, keys, metrics,
+    notices, openapi, page, ping, silences, status, tagged,
 };
 use crate::config::Origins;
 use crate::model::{CheckView, Incident};
@@ -16,8 +16,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::routing::{delete, get, patch, post};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,12 +60,20 @@ pub(super) enum Peer {
     Socket,
 }
 
+/// Whether the connection to here is by TLS, put on a request by the listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encrypted(pub(super) bool);
+
 /// What all handlers share.
 pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) pages: Pages,
     pub(super) forms: act::Forms,
     pub(super) badges: badge::Badges,
+    pub(super) board: announcements::Board,
+    pub(super) public: page::Public,
+    /// The sessions that were ended.
+    pub(super) ended: page::Ended,
     /// Cancelled once the daemon stops, so that streams end.
     pub(super) stop: CancellationToken,
     limit: AddressLimit,
@@ -100,14 +108,27 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
     let (pages, forms) = (Pages::new()?, act::Forms::new()?);
     let badges = badge::Badges::new()?;
     let cross_origin = cross_origin(Arc::clone(&api.settings));
-    let shared = Arc::new(Shared { api, pages, forms, badges, stop, limit });
+    let shared = Arc::new(Shared {
+        api,
+        pages,
+        forms,
+        badges,
+        board: announcements::Board::default(),
+        public: page::Public::default(),
+        ended: page::Ended::default(),
+        stop,
+        limit,
+    });
     let guarded = |routes: Router<Arc<Shared>>, need, bound| {
         let guard = Guard { shared: Arc::clone(&shared), need, bound };
         routes.route_layer(from_fn_with_state(guard, admit))
     };
     let public = Router::new()
         .route("/", get(page::overview))
-        .route("/checks/{name}", get(page::check))
+        .route("/status", get(page::public))
+        .route("/status.json", get(page::summary))
+        .route("/status.atom", get(page::atom))
+        .route("/status.rss", get(page::rss))
         .route("/badge/{name}/{file}", get(badge::badge))
         .route_layer(from_fn(tagged::tag));
     let read = Router::new()
@@ -127,6 +148,8 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .route("/api/v1/silences", get(silences::list))
         .route("/api/v1/silences/{id}", get(silences::one))
         .route("/api/v1/notices", get(notices::list))
+        .route("/api/v1/announcements", get(announcements::list))
+        .route("/api/v1/announcements/{id}", get(announcements::one))
         .route_layer(from_fn(tagged::tag))
         .route("/api/v1/events", get(feed::events));
     let run = Router::new().route("/api/v1/checks/{name}/run", post(checks::run));
@@ -139,7 +162,10 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .route("/api/v1/incidents/{id}/snooze", post(incidents::snooze))
         .route("/api/v1/silences", post(silences::add))
         .route("/api/v1/silences/{id}", delete(silences::expire))
-        .route("/api/v1/notices/{id}/retry", post(notices::retry));
+        .route("/api/v1/notices/{id}/retry", post(notices::retry))
+        .route("/api/v1/announcements", post(announcements::add))
+        .route("/api/v1/announcements/{id}", patch(announcements::change))
+        .route("/api/v1/announcements/{id}", delete(announcements::remove));
     let links = Router::new().route("/act/{token}", get(act::ask).post(act::act));
     let reading_v2 = alertmanager::reading().route_layer(from_fn(tagged::tag));
     Ok(Router::new()
@@ -152,10 +178,20 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
         .merge(guarded(alertmanager::pushing(), Need::Scope(Scope::Push), ANSWER_BOUND))
         .merge(guarded(alertmanager::operating(), Need::Scope(Scope::Operate), ANSWER_BOUND))
         .merge(guarded(links, Need::Link, ANSWER_BOUND))
+        .merge(guarded(page::pages().route_layer(from_fn(tagged::tag)), Need::Page, ANSWER_BOUND))
+        .merge(guarded(
+            page::private_pages().route_layer(from_fn(tagged::tag)),
+            Need::Scope(Scope::Read),
+            ANSWER_BOUND,
+        ))
+        .merge(guarded(page::door(), Need::SignIn, ANSWER_BOUND))
+        .merge(guarded(page::way_out(), Need::Form(None), ANSWER_BOUND))
+        .merge(guarded(page::deeds(), Need::Form(Some(Scope::Operate)), RUN_BOUND))
         .merge(ping::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&shared), meet))
+        .layer(from_fn_with_state(Arc::clone(&shared), page::humane))
         // Whoever asks whether the process lives needs no key and is not counted.
         .route("/health", get(status::health))
         .method_not_allowed_fallback(wrong_method)
@@ -177,7 +213,7 @@ fn cross_origin(settings: Arc<ArcSwap<Settings>>) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
-        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -204,21 +240,59 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
 }
 
 /// Finds out who sends the request, and counts strangers.
-async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
+async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     // Without a peer's address nobody is let in as local.
     let nobody = Peer::Address(IpAddr::from([0, 0, 0, 0]));
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(nobody);
     let settings = shared.api.settings.load_full();
     let headers = request.headers();
     let mut visitor = Visitor::from(peer, headers, &settings.trusted_proxies);
-    let known = visitor.identify(headers, &settings.keys, shared.api.clock.wall());
-    // Whoever sends a wrong key is counted as well, so that nobody can try many.
-    if !visitor.local && visitor.key.is_none() {
-        shared.limit.count(visitor.address)?;
+    let now = shared.api.clock.wall();
+    let known = visitor.identify(headers, &settings.keys, now);
+    visitor.said = page::Said::read(headers);
+    visitor.secure |= request.extensions().get::<Encrypted>().is_some_and(|tls| tls.0);
+    let (links, keys) = (&shared.api.links, &settings.keys);
+    visitor.session = page::SignedIn::read(headers, links, keys, &shared.ended, now);
+    if let Some(session) = &visitor.session {
+        session.key.note_use(now);
     }
-    known?;
-    request.extensions_mut().insert(visitor);
-    Ok(next.run(request).await)
+    // Whoever sends a wrong key is counted as well, so that nobody can try many.
+    let is_stranger = !visitor.local && visitor.key.is_none() && visitor.session.is_none();
+    let counted = if is_stranger { shared.limit.count(visitor.address) } else { Ok(()) };
+    request.extensions_mut().insert(visitor.clone());
+    let mut response = match counted.and(known) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    response.extensions_mut().insert(visitor);
+    response
+}
+
+/// Refuses a form that no page of this daemon sent: the browser says that it is another's, or it
+/// lacks what only the pages of its session hold.
+fn check_form(
+    visitor: &Visitor,
+    need: Need,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), Problem> {
+    let refuse = |detail: &str| {
+        let title = "This form is not from here";
+        Err(Problem::new(StatusCode::FORBIDDEN, "foreign-form", title, detail))
+    };
+    if matches!(need, Need::SignIn | Need::Form(_)) && !Visitor::is_same_origin(headers) {
+        return refuse("A page of another site sent it. Nothing was done.");
+    }
+    if let Need::Form(_) = need {
+        let form = page::Form::read(body);
+        let token = form.one("csrf").unwrap_or("");
+        if !visitor.session.as_ref().is_some_and(|session| session.is_of_form(token)) {
+            return refuse(
+                "It lacks the token of your session: load the page again, and repeat it.",
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn take_in(body: Body, need: Need) -> Result<Bytes, Problem> {
@@ -269,6 +343,12 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Answ
     }
     let (parts, body) = request.into_parts();
     let body = take_in(body, guard.need).await?;
+    if let Some(entry) = &entry
+        && let Err(refusal) = check_form(entry.visitor(), guard.need, &parts.headers, &body)
+    {
+        entry.write(&body, refusal.status);
+        return Err(refusal);
+    }
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let answer = tokio::time::timeout(guard.bound, next.run(request)).await;
     let answer = answer.map_err(|_| {

@@ -1,8 +1,11 @@
 mod act;
 mod alertmanager;
+mod announcements;
 mod fake;
 mod openapi;
 mod operate;
+mod public;
+mod session;
 mod wire;
 
 use super::{RunNowError, Settings};
@@ -174,6 +177,8 @@ async fn incidents_have_the_promised_shape() {
           "labels": {
             "team": "shop"
           },
+          "annotations": {},
+          "generator_url": null,
           "dependents": [],
           "timeline": [
             {

@@ -2,7 +2,9 @@
 
 use super::dependency::Gate;
 use super::{Alerting, Effect, Names};
-use crate::model::{HeldBecause, Moment, Name};
+use crate::incident::Policy;
+use crate::model::{HeldBecause, Moment, Name, Timestamp};
+use crate::serve::PlannedWork;
 
 impl Alerting {
     /// Looks anew at whether people are told of the incident of `name`. Gives whether that changed,
@@ -40,6 +42,27 @@ impl Alerting {
         let Some(then) = self.looked_at else { return true };
         let changes = [self.silences.next_change(then), self.rules.windows.next_change(then)];
         now.wall < then || changes.into_iter().flatten().any(|at| at <= now.wall)
+    }
+
+    /// The maintenance windows that some of `checks` fall into, and that are open or open by `until`.
+    pub fn planned_work(
+        &self,
+        checks: &[Name],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Vec<PlannedWork> {
+        let upcoming = self.rules.windows.upcoming(now).filter(|(_, start, _)| *start <= until);
+        let work = upcoming.map(|(window, start, end)| {
+            let concerned = |name: &&Name| {
+                self.subjects.get(*name).is_some_and(|subject| {
+                    let Policy { check, kind, severity, labels, .. } = &subject.spec.policy;
+                    window.concerns(check, kind, *severity, labels, start.max(now))
+                })
+            };
+            let checks = checks.iter().filter(concerned).cloned().collect();
+            PlannedWork { starts_at: start, ends_at: end, checks }
+        });
+        work.filter(|work| !work.checks.is_empty()).collect()
     }
 
     fn suppression(&self, name: &Name, now: Moment) -> Option<HeldBecause> {

@@ -129,6 +129,7 @@ pub fn create(slug: &str, terms: &CreatedHeartbeats) -> Option<PlannedCheck> {
             runbook: None,
         }),
         depends_on: Vec::new(),
+        public: None,
         recover: None,
         heartbeat: Some(PlannedHeartbeat {
             uuid: None,

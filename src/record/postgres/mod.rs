@@ -1,5 +1,7 @@
 //! The store in a PostgreSQL database.
 
+#[path = "../sql/announce.rs"]
+mod announce;
 #[path = "../sql/archive.rs"]
 mod archive;
 #[path = "../sql/forget.rs"]

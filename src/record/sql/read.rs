@@ -171,7 +171,7 @@ pub(super) async fn notice(readers: &Pool, id: &str) -> Result<Option<Notice>, S
     row.map(|row| body(&row, "notice")).transpose()
 }
 
-fn bodies<T: DeserializeOwned>(rows: &[Row], what: &str) -> Result<Vec<T>, StoreError> {
+pub(super) fn bodies<T: DeserializeOwned>(rows: &[Row], what: &str) -> Result<Vec<T>, StoreError> {
     rows.iter().map(|row| body(row, what)).collect()
 }
 

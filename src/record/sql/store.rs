@@ -4,8 +4,8 @@
 //! each, and `super` says for which. What the two do not have in common (opening, and writing many
 //! rows at once) stands there.
 
-use super::{This, archive, forget, read, write};
-use crate::model::{Incident, Notice, RunResult, Timestamp};
+use super::{This, announce, archive, forget, read, write};
+use crate::model::{Announcement, Incident, Notice, RunResult, Timestamp};
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::{
     Batch, Days, IncidentFilter, NoticeFilter, Pace, Page, Paged, Part, Saved, Sealing, Store,
@@ -100,6 +100,24 @@ impl Store for This {
         let gone = forget::incidents(lease.writing()?, before, at_most).await?;
         lease.done();
         Ok(gone)
+    }
+
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError> {
+        announce::all(&self.readers).await
+    }
+
+    async fn put_announcement(&self, announcement: &Announcement) -> Result<(), StoreError> {
+        let mut lease = self.lease().await?;
+        announce::put(lease.writing()?, announcement).await?;
+        lease.done();
+        Ok(())
+    }
+
+    async fn forget_announcement(&self, id: &str) -> Result<bool, StoreError> {
+        let mut lease = self.lease().await?;
+        let was_there = announce::forget(lease.writing()?, id).await?;
+        lease.done();
+        Ok(was_there)
     }
 
     async fn forget_silences(&self, before: Timestamp) -> Result<u64, StoreError> {

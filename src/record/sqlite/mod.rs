@@ -1,5 +1,7 @@
 //! The store in one file on this machine.
 
+#[path = "../sql/announce.rs"]
+mod announce;
 #[path = "../sql/archive.rs"]
 mod archive;
 #[path = "../sql/forget.rs"]

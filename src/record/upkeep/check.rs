@@ -2,7 +2,7 @@ use super::rows::{Rows, TABLES, Table};
 use super::source::Source;
 use super::{Step, UpkeepError, Watch};
 use crate::config::StoreAddress;
-use crate::model::{CheckState, Incident, Name, Notice, Silence, Timestamp};
+use crate::model::{Announcement, CheckState, Incident, Name, Notice, Silence, Timestamp};
 use crate::record::StoreError;
 use crate::record::archive::block::unpack_results;
 use crate::record::archive::rollup::{Level, Packed, unpack};
@@ -153,7 +153,8 @@ impl Looker {
             "incidents" => self.incident(table, rows, row),
             "notices" => self.notice(table, rows, row),
             "notice_incidents" => self.link(table, rows, row),
-            _ => self.silence(table, rows, row),
+            "silences" => self.silence(table, rows, row),
+            _ => self.announcement(table, rows, row),
         }
     }
 
@@ -341,6 +342,11 @@ impl Looker {
             silence.id == rows.text(row, 0) && silence.ends_at.as_millis() == rows.int(row, 1)
         };
         self.body(table, rows, row, 2, same, "the silence");
+    }
+
+    fn announcement(&mut self, table: &Table, rows: &Rows, row: usize) {
+        let same = |announcement: &Announcement| announcement.id == rows.text(row, 0);
+        self.body(table, rows, row, 1, same, "the announcement");
     }
 
     fn body<T: DeserializeOwned>(

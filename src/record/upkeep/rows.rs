@@ -27,7 +27,7 @@ pub(super) struct Table {
 use Kind::{Bytes, Int, Text};
 
 /// All that a store holds. What rows refer to comes first.
-pub(super) static TABLES: [Table; 10] = [
+pub(super) static TABLES: [Table; 11] = [
     Table {
         name: "checks",
         columns: &[("id", Int), ("name", Text)],
@@ -129,6 +129,13 @@ pub(super) static TABLES: [Table; 10] = [
     Table {
         name: "silences",
         columns: &[("id", Text), ("ends_at", Int), ("body", Text)],
+        key: "id",
+        is_numbered: false,
+        at_once: 200,
+    },
+    Table {
+        name: "announcements",
+        columns: &[("id", Text), ("body", Text)],
         key: "id",
         is_numbered: false,
         at_once: 200,

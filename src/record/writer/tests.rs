@@ -1,7 +1,7 @@
 use super::inbox::{MAX_BATCH, MAX_WAITING, describe, split};
 use super::{Committed, StoreHealth, Writer, spawn};
 use crate::clock::Manual;
-use crate::model::{Incident, Name, Notice, NoticeState, RunResult, Timestamp};
+use crate::model::{Announcement, Incident, Name, Notice, NoticeState, RunResult, Timestamp};
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::contract::{at, incident, notice, result, silence, state};
 use crate::record::{
@@ -99,6 +99,15 @@ impl Store for Moody {
         unreachable!("a writer only commits")
     }
     async fn forget_incidents(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn put_announcement(&self, _: &Announcement) -> Result<(), StoreError> {
+        unreachable!("a writer only commits")
+    }
+    async fn forget_announcement(&self, _: &str) -> Result<bool, StoreError> {
         unreachable!("a writer only commits")
     }
     async fn forget_silences(&self, _: Timestamp) -> Result<u64, StoreError> {

@@ -1,12 +1,19 @@
 //! The shapes of what is sent in, as strict as those who read it.
 
+use super::super::announcements::{LONGEST_BODY, LONGEST_TITLE, MOST_CHECKS};
 use super::super::body::LONGEST;
+use crate::model::AnnouncementKind;
 use serde_json::{Value as Json, json};
 
 /// A span such as `2h`: what every reader of spans takes. Spans of several parts are taken, too.
 pub(super) const SPAN: &str = "^([1-9][0-9]{0,2}(s|m|h|d)|[1-9][0-9]?w|[1-9]y)$";
 /// A text without control characters other than a new line and a tab.
 const TEXT: &str = "^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*$";
+
+/// The same with at least one character that is no blank.
+const SAID: &str = "^[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*\
+[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]\
+[^\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f]*$";
 
 /// All of them, by name.
 pub(super) fn all() -> Vec<(String, Json)> {
@@ -52,6 +59,8 @@ pub(super) fn all() -> Vec<(String, Json)> {
             ),
         ),
         ("NewSilence", silence),
+        ("NewAnnouncement", announcement(json!(["title", "body"]))),
+        ("AnnouncementChange", announcement(json!([]))),
         ("V2NewSilence", v2_silence()),
         ("V2NewAlert", v2_alert()),
         ("Problem", problem()),
@@ -74,6 +83,25 @@ fn one_of(a: &str, b: &str) -> Json {
     let there =
         |key: &str| json!({ "required": [key], "properties": { key: { "type": "string" } } });
     json!([there(a), there(b)])
+}
+
+/// What is said anew, or changed.
+fn announcement(required: Json) -> Json {
+    let of = |most: usize, about: &str| json!({ "type": "string", "description": about, "maxLength": most, "pattern": SAID });
+    let kinds = AnnouncementKind::ALL.map(AnnouncementKind::as_str);
+    let names = json!({ "type": "array", "maxItems": MOST_CHECKS, "items": { "type": "string" } });
+    fields(
+        json!({
+            "title": of(LONGEST_TITLE, "What it is about, in one line"),
+            "body": of(LONGEST_BODY, "Plain text; an empty line begins a new paragraph"),
+            "kind": { "type": "string", "enum": kinds, "description": "Where things stand" },
+            "checks": names,
+            "starts_at": time("From then on, of work that is planned"),
+            "ends_at": time("Until then"),
+            "by": by(),
+        }),
+        json!({ "required": required }),
+    )
 }
 
 fn text(about: &str) -> Json {

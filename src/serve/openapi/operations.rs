@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<Operation> {
         incidents(),
         silences(),
         notices(),
+        announcements(),
         page(),
         heartbeats(),
         alertmanager(),
@@ -229,6 +230,32 @@ fn notices() -> Vec<Operation> {
     ]
 }
 
+fn announcements() -> Vec<Operation> {
+    let (read, operate) = (("announcements", READ), ("announcements", OPERATE));
+    let one = "/api/v1/announcements/{id}";
+    vec![
+        get("/api/v1/announcements", read, "Announcements, newest first")
+            .query("state", words(["current", "over"]), "Only those in this state")
+            .pieces("Announcement")
+            .tagged(),
+        post("/api/v1/announcements", operate, "Makes one")
+            .body(JSON, reference("NewAnnouncement"), true)
+            .gives(201, JSON, reference("Announcement"))
+            .refuses(&[400, 409, 422]),
+        get(one, read, "One announcement").json("Announcement").refuses(&[400, 404]).tagged(),
+        Operation::new(
+            "patch",
+            one,
+            operate,
+            "Says more in it, or changes what stands around that",
+        )
+        .body(JSON, reference("AnnouncementChange"), true)
+        .json("Announcement")
+        .refuses(&[400, 404, 409, 422]),
+        delete(one, operate, "Deletes it").done(204, "It is gone").refuses(&[400, 404]),
+    ]
+}
+
 fn page() -> Vec<Operation> {
     let html = |operation: Operation, statuses: &[u16]| {
         statuses.iter().fold(operation, |it, status| it.gives(*status, "text/html", text()))
@@ -246,6 +273,24 @@ fn page() -> Vec<Operation> {
             &[200],
         )
         .tagged(),
+        html(
+            get(
+                "/status",
+                ("page", READ),
+                "The public status page; open to all if `public_status`",
+            ),
+            &[200],
+        )
+        .tagged(),
+        get("/status.json", ("page", READ), "The same as Statuspage's `summary.json`")
+            .gives(200, JSON, json!({ "type": "object" }))
+            .tagged(),
+        get("/status.atom", ("page", READ), "What happens, as an Atom feed")
+            .gives(200, "application/atom+xml", text())
+            .tagged(),
+        get("/status.rss", ("page", READ), "What happens, as an RSS feed")
+            .gives(200, "application/rss+xml", text())
+            .tagged(),
         get("/assets/{file}", ("page", Who::Strangers), "A file of the page")
             .gives(200, "text/css", text())
             .gives(200, "text/javascript", text())

@@ -3,6 +3,7 @@
 use super::super::access::{Need, Visitor};
 use super::super::key::Scope;
 use super::super::router::Shared;
+use super::session::Said;
 use super::when::Instant;
 use crate::model::{CheckView, Status};
 use crate::serve::DaemonStatus;
@@ -29,6 +30,8 @@ pub(in crate::serve) struct Frame {
     here: &'static str,
     /// Who is signed in.
     pub(in crate::serve) session: Option<Session>,
+    /// What the page before did.
+    said: Option<&'static str>,
     /// What is wrong with the daemon itself, so that what the page shows may be incomplete.
     trouble: Vec<String>,
     /// Whether this reader may listen to the stream of events.
@@ -44,13 +47,6 @@ pub(in crate::serve) struct Session {
     pub(in crate::serve) csrf: String,
     /// Whether the key may act, and not only read.
     pub(in crate::serve) may_operate: bool,
-}
-
-impl Session {
-    /// The session that `visitor` is in.
-    pub(in crate::serve) fn of(_shared: &Shared, _visitor: &Visitor) -> Option<Self> {
-        None
-    }
 }
 
 impl Frame {
@@ -81,7 +77,8 @@ impl Frame {
             now: Instant::new(now, now),
             worst,
             here,
-            session: Session::of(shared, visitor),
+            session: Session::of(visitor),
+            said: visitor.said.map(Said::sentence),
             trouble: trouble(daemon),
             listens: may_read(shared, visitor),
         }

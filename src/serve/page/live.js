@@ -385,12 +385,13 @@ let planned = 0;
 function plan(after) {
   clearTimeout(planned);
   const partial = find("[data-partial]") !== null;
+  const every = (Number(document.body.dataset.every) || 10) * 1000;
   planned = setTimeout(() => {
     // A daemon that hangs closes no stream, so that only what was heard lately is a sign of life.
     const isQuiet = !isLive() || failing || Date.now() - heard > 15000 || Date.now() - shown > 60000;
     if (document.hidden || (after === undefined && !partial && !isQuiet)) plan();
     else read();
-  }, after ?? (partial && !failing ? 1200 : isLive() && !failing ? 15000 : 10000));
+  }, after ?? (partial && !failing ? 1200 : isLive() && !failing ? 15000 : every));
 }
 
 let soon = 0;

@@ -20,7 +20,7 @@ const DAY: usize = WIDTH / DAYS as usize;
 /// Where and for whom strips are drawn.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::serve) struct Scene<'a> {
-    /// The page of the check.
+    /// The page of the check; empty where nothing is to lead there.
     pub(in crate::serve) link: &'a str,
     pub(in crate::serve) zone: Tz,
     pub(in crate::serve) now: Timestamp,
@@ -169,7 +169,8 @@ pub(in crate::serve) fn days(days: &[Day], today: u16, scene: Scene<'_>) -> Stri
     let mut svg = String::with_capacity(1200);
     let _ = write!(
         svg,
-        "<svg class=\"strip days\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"{}\" \
+        "<svg class=\"strip days\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         preserveAspectRatio=\"none\" role=\"group\" aria-label=\"{}\" \
          data-from=\"{}\" data-d=\"",
         summary_of_days(days),
         date_of(first)
@@ -231,12 +232,15 @@ fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'
     let whole = known + day.maintenance();
     let end = i64::from(number) + 1;
     let end = end_of_day(end, scene.zone);
-    let _ = write!(
-        svg,
-        "<a href=\"{}?before={end}#results\" tabindex=\"-1\"><title>{}</title>",
-        scene.link,
-        said_of_day(day, number)
-    );
+    let said = said_of_day(day, number);
+    let link = scene.link;
+    let _ = match link {
+        "" => write!(svg, "<g><title>{said}</title>"),
+        _ => write!(
+            svg,
+            "<a href=\"{link}?before={end}#results\" tabindex=\"-1\"><title>{said}</title>"
+        ),
+    };
     let x = place * DAY + DAY / 2;
     let mut foot = HEIGHT as f64;
     let shares = SHARES.map(|(class, status)| (class, day.seconds(status)));
@@ -250,7 +254,7 @@ fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'
             let _ = write!(svg, "<path class=\"{class}\" d=\"M{x} {foot:.1}v{tall:.1}\"/>");
         }
     }
-    svg.push_str("</a>");
+    svg.push_str(if link.is_empty() { "</g>" } else { "</a>" });
 }
 
 /// When the day before the one with that number ends, in milliseconds since the epoch.
@@ -328,7 +332,7 @@ mod tests {
             Beat { at, status, latency_ms: 12.0 }
         };
         let [up, down] = [Status::Up, Status::Down];
-        let all = [up, up, up, down, up].iter().zip(0..).map(|(status, n)| beat(n, *status));
+        let all = [up, up, up, down, up].into_iter().zip(0..).map(|(status, n)| beat(n, status));
         let svg = beats(&all.collect::<Vec<_>>(), scene());
         assert_eq!(svg.matches("<path").count(), 4, "{svg}");
         assert!(svg.contains("data-s=\"uuuxu\" data-l=\"12,12,12,12,12\""), "{svg}");

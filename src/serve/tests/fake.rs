@@ -6,9 +6,9 @@ use super::super::{
 };
 use crate::clock::{Clock, Manual};
 use crate::model::{
-    Acknowledgement, Alert, Board, CheckState, CheckView, Facts, HeldBecause, Incident, Matcher,
-    Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence, Status, TimelineEntry,
-    Timestamp, What,
+    Acknowledgement, Alert, Announcement, Board, CheckState, CheckView, Facts, HeldBecause,
+    Incident, Matcher, Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence,
+    Status, TimelineEntry, Timestamp, What,
 };
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::archive::seal::roll_up;
@@ -39,6 +39,8 @@ pub(super) struct FakeStore {
     pub(super) results: Mutex<Vec<RunResult>>,
     pub(super) incidents: Mutex<Vec<Incident>>,
     pub(super) notices: Mutex<Vec<Notice>>,
+    pub(super) announcements: Mutex<Vec<Announcement>>,
+    pub(super) days: Mutex<Days>,
     pub(super) broken: AtomicBool,
     pub(super) hanging: AtomicBool,
 }
@@ -138,7 +140,7 @@ impl Store for FakeStore {
 
     async fn days(&self, _: (Timestamp, Timestamp)) -> Result<Days, StoreError> {
         self.ping().await?;
-        Ok(Days::new())
+        Ok(self.days.lock().unwrap().clone())
     }
 
     async fn forget_blocks(&self, _: Timestamp, _: u32) -> Result<u64, StoreError> {
@@ -150,6 +152,29 @@ impl Store for FakeStore {
 
     async fn forget_incidents(&self, _before: Timestamp, _at_most: u32) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn announcements(&self) -> Result<Vec<Announcement>, StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap().clone();
+        all.sort_by(|a, b| b.id.cmp(&a.id));
+        Ok(all)
+    }
+
+    async fn put_announcement(&self, announcement: &Announcement) -> Result<(), StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap();
+        all.retain(|known| known.id != announcement.id);
+        all.push(announcement.clone());
+        Ok(())
+    }
+
+    async fn forget_announcement(&self, id: &str) -> Result<bool, StoreError> {
+        self.ping().await?;
+        let mut all = self.announcements.lock().unwrap();
+        let before = all.len();
+        all.retain(|known| known.id != id);
+        Ok(all.len() < before)
     }
 
     async fn forget_silences(&self, _before: Timestamp) -> Result<u64, StoreError> {
