@@ -42,6 +42,7 @@ mod openapi;
 mod operate;
 mod others_accept_what_is_sent;
 mod page;
+mod page_actions;
 mod plugins;
 mod postgres_depth;
 mod readme;

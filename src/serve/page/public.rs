@@ -11,7 +11,7 @@ pub(in crate::serve) use summary::summary;
 use super::super::access::Visitor;
 use super::super::router::{Answer, Shared};
 use super::super::{PlannedWork, StatusPage};
-use super::past::{Past, day_number};
+use super::past::{DAYS, Day, Past, day_number};
 use super::strip;
 use crate::model::{Announcement, Incident, Name, Timestamp};
 use crate::record::{IncidentFilter, Page};
@@ -173,6 +173,7 @@ async fn look(shared: &Arc<Shared>) -> Picture {
         announcements: &kept.announcements,
         seen: &past.seen,
         is_partial: kept.is_partial || past.away_since.is_some(),
+        is_reading: past.is_partial,
         is_still: daemon.ready.is_err(),
         sign: &|what| {
             let mac = shared.api.links.mac(format!("public:{what}").as_bytes());
@@ -218,6 +219,8 @@ struct Shown<'a> {
     past: Vec<(String, Vec<picture::EventView>)>,
     groups: Vec<GroupView<'a>>,
     zone: &'static str,
+    /// Whether some of the past is still being read.
+    is_partial: bool,
 }
 
 #[derive(Serialize)]
@@ -263,7 +266,10 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
                 tone: component.condition.tone(),
                 words: component.condition.words(),
                 uptime: component.seen.uptimes.last().copied().flatten().map(super::percent),
-                strip: strip::days(&component.seen.days, today, scene),
+                strip: match &*component.seen.days {
+                    [] => strip::days(&[Day::default(); DAYS as usize], today, scene),
+                    days => strip::days(days, today, scene),
+                },
             })
             .collect(),
     });
@@ -278,6 +284,7 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
         past: picture.by_day(zone, now),
         groups: groups.collect(),
         zone: zone.name(),
+        is_partial: picture.is_partial,
         picture: &picture,
     };
     kept_for_a_while(&shared, shared.pages.show(StatusCode::OK, "public.html", &shown)?)

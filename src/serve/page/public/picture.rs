@@ -28,6 +28,8 @@ pub(super) struct Sources<'a> {
     pub(super) seen: &'a HashMap<Name, Seen>,
     /// Whether something of these could not be read.
     pub(super) is_partial: bool,
+    /// Whether some of it is still being read.
+    pub(super) is_reading: bool,
     /// Whether the daemon does not watch at the moment.
     pub(super) is_still: bool,
     /// Makes an id for what is called so on the inside.
@@ -57,6 +59,9 @@ pub(super) struct Picture {
     pub(super) updated_at: Timestamp,
     /// Why this may not be all, or not be true any more.
     pub(super) doubt: Option<&'static str>,
+    /// Whether some of the past is still being read.
+    #[serde(skip)]
+    pub(super) is_partial: bool,
     #[serde(skip)]
     since: Timestamp,
 }
@@ -303,6 +308,7 @@ impl Picture {
                 (false, true) => Some("Some of the past cannot be shown at the moment."),
                 (false, false) => None,
             },
+            is_partial: from.is_reading,
             since: from.since,
         }
     }
