@@ -88,7 +88,8 @@ impl Past<'_> {
             .collect();
         for (from, to, step) in [
             (5 * MINUTE, 3 * HOUR, MINUTE),
-            (3 * HOUR, 2 * DAY, 20 * MINUTE),
+            (3 * HOUR, DAY, 4 * MINUTE),
+            (DAY, 2 * DAY, 20 * MINUTE),
             (2 * DAY, 14 * DAY, 2 * HOUR),
             (14 * DAY, 91 * DAY, 8 * HOUR),
             (91 * DAY, 365 * DAY, DAY),
