@@ -16,8 +16,9 @@ mod strip;
 mod trouble;
 mod when;
 
+pub(super) use check::of_checks;
 pub(super) use forms::Form;
-pub(super) use frame::{Frame, Session, may_read};
+pub(super) use frame::{Frame, may_read};
 pub(super) use overview::overview;
 pub(super) use public::{Public, atom, public, rss, summary};
 pub(super) use routes::{deeds, door, pages, private_pages, way_out};

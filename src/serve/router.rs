@@ -125,6 +125,7 @@ pub(super) fn router(api: Api, stop: CancellationToken) -> Result<Router, miniji
     };
     let public = Router::new()
         .route("/", get(page::overview))
+        .merge(page::of_checks())
         .route("/status", get(page::public))
         .route("/status.json", get(page::summary))
         .route("/status.atom", get(page::atom))

@@ -4,6 +4,7 @@ mod announcements;
 mod fake;
 mod openapi;
 mod operate;
+mod page;
 mod public;
 mod session;
 mod wire;
@@ -512,60 +513,6 @@ async fn every_answer_has_the_safe_headers() {
         assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
     }
-}
-
-#[tokio::test]
-async fn the_page_puts_the_worst_first_and_refers_only_to_what_is_there() {
-    let daemon = shop().await;
-    let page = daemon.get("/").await.text().await.unwrap();
-    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text} in {page}"));
-    assert!(page.contains("1 check is down, 1 check is degraded, 1 check is unknown"));
-    let rows = ["shop-api", "shop-front", "z-new", "core-db"];
-    let places = rows.map(|name| place(&format!("<strong>{name}</strong>")));
-    assert!(places.is_sorted(), "{places:?}");
-    assert!(place("Open incidents") < places[0]);
-    let assets: Vec<&str> = page.split('"').filter(|part| part.starts_with("/assets/")).collect();
-    assert_eq!(assets.len(), 3, "{assets:?}");
-    for asset in assets {
-        let response = daemon.get(asset).await;
-        assert_eq!(response.status(), 200, "{asset}");
-        let kept = response.headers()["cache-control"].to_str().unwrap();
-        assert!(kept.contains("immutable"), "{kept}");
-    }
-    assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains("onclick"));
-}
-
-#[tokio::test]
-async fn hostile_text_cannot_leave_its_place_on_the_page() {
-    let daemon = shop().await;
-    let evil = "</td><script>alert('\"x\"')</script>&amp;";
-    let mut check = check("shop-api", "http", Status::Down);
-    check.state.reasons = vec![evil.to_owned()];
-    check.labels = Arc::new([("a<b".to_owned(), "\"><img src=x>".to_owned())].into());
-    let mut open = incident("01INC", "shop-api");
-    open.reasons = vec![evil.to_owned()];
-    open.acknowledged = Some(crate::model::Acknowledgement {
-        by: "<b>me</b>".to_owned(),
-        note: None,
-        at: open.opened_at,
-        until: None,
-    });
-    open.runbook = Some("javascript:alert(1)".to_owned());
-    check.state.incident = Some(open);
-    daemon.board.put(check);
-    daemon.control.daemon.lock().unwrap().store.error = Some("<i>full</i>".to_owned());
-    let page = daemon.get("/").await.text().await.unwrap();
-    for bad in ["<script>alert", "<img", "<b>me", "<i>", "javascript:"] {
-        assert!(!page.contains(bad), "{bad} in {page}");
-    }
-    assert!(page.contains("&lt;script&gt;alert(&#x27;&quot;x&quot;&#x27;)"), "{page}");
-}
-
-#[tokio::test]
-async fn the_page_of_a_daemon_without_checks_says_what_to_do() {
-    let daemon = Daemon::start().await;
-    let page = daemon.get("/").await.text().await.unwrap();
-    assert!(page.contains("No checks yet") && page.contains("checks.d"), "{page}");
 }
 
 #[tokio::test]

@@ -246,6 +246,8 @@ fn id(method: &str, path: &str) -> String {
     let mut id = method.to_owned();
     // What an Alertmanager has below `/-/` has its names here, too.
     let path = path.replace("/-/", "/v2/");
+    // The public page has a name beside the status of the daemon.
+    let path = if path.starts_with("/status") { format!("/public{path}") } else { path };
     let words = path.split(|c: char| !c.is_ascii_alphanumeric());
     for word in words.filter(|word| !matches!(*word, "" | "api" | "v1")) {
         let (first, rest) = word.split_at(1);

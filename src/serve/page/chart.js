@@ -55,6 +55,10 @@ function draw() {
     points: { show: data[0].length < 3 },
   });
   const time = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const ends = [place.dataset.from, place.dataset.to].map((at) => new Date(at) / 1000);
+  const isShort = ends[1] - ends[0] < 130000;
+  const tickOf = new Intl.DateTimeFormat(undefined, isShort
+    ? { hour: "numeric", minute: "2-digit" } : { month: "short", day: "numeric" });
   const font = `12px ${getComputedStyle(document.body).fontFamily}`;
   const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
   const shades = (u) => {
@@ -65,18 +69,18 @@ function draw() {
       if (to >= from) u.ctx.fillRect(from, u.bbox.top, Math.max(2, to - from), u.bbox.height);
     }
   };
-  const ends = [place.dataset.from, place.dataset.to].map((at) => new Date(at) / 1000);
   const options = {
     width: place.clientWidth,
     height: 250,
     cursor: { y: false },
     legend: { live: true },
     scales: { x: { range: () => ends }, y: { range: (_, low, high) => [0, (high || 1) * 1.08] } },
-    axes: [{ ...axis }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => millis(tick)) }],
+    axes: [{ ...axis, space: 70, ...(isShort ? {} : { incrs: [1, 2, 7, 14, 30, 60].map((days) => days * 86400) }), values: (_, ticks) => ticks.map((tick) => tickOf.format(tick * 1000)) }, { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => millis(tick)) }],
     series: [{ label: "at", value: (_, at) => (at == null ? "–" : time.format(at * 1000)) },
       series("median", "p50", 2), series("p95", "p95", 1.25), series("p99", "p99", 1.25)],
     hooks: { drawClear: [shades] },
   };
+  place.closest("figure")?.classList.add("scripted");
   place.replaceChildren();
   plot = new uPlot(options, data, place);
 }

@@ -16,9 +16,10 @@ use crate::model::{CheckView, Incident, RunResult, Status, Timestamp};
 use crate::record::archive::rollup::{Level, Rollup, Rollups};
 use crate::record::query::{self, Span};
 use crate::record::{IncidentFilter, Page, Part, StoreError};
-use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Extension, Router};
 use chart::{Chart, SPANS};
 use http::{StatusCode, Uri};
 use seen::{FactRow, Phase, ResultRow};
@@ -42,8 +43,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WINDOWS: [(&str, u32); 5] =
     [("24 hours", 1), ("7 days", 7), ("30 days", 30), ("90 days", 90), ("1 year", 365)];
 
-/// `GET /checks/{name}`.
-pub(in crate::serve) async fn check(
+/// The pages of checks, which are no part of what the API describes.
+pub(in crate::serve) fn of_checks() -> Router<Arc<Shared>> {
+    Router::new().route("/checks/{name}", get(check))
+}
+
+async fn check(
     State(shared): State<Arc<Shared>>,
     Extension(visitor): Extension<Visitor>,
     name: Result<Path<String>, PathRejection>,
@@ -87,7 +92,7 @@ pub(in crate::serve) async fn check(
         beats: {
             let (latest, _) = shared.api.board.beats(&view.name);
             let zone = shared.api.settings.load().spans.zone;
-            beats(&latest, Scene { link: &content.link, zone, now })
+            beats(&latest, Scene { link: &content.link, zone, now, stretched: true })
         },
         uptimes: past.uptimes(),
         calendar: past.calendar(&shared, &content.link, now),

@@ -83,11 +83,6 @@ impl Frame {
             listens: may_read(shared, visitor),
         }
     }
-
-    /// The worst status of all checks.
-    pub(in crate::serve) fn worst(&self) -> Status {
-        self.worst
-    }
 }
 
 /// Whether `visitor` may read all that the API tells, and not only what pages show.

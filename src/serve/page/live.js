@@ -34,10 +34,9 @@ function millis(ms) {
 }
 
 function localize(root) {
-  for (const time of all("time[datetime]", root)) {
+  for (const time of all("time.clock[datetime]", root)) {
     const at = new Date(time.dateTime);
     if (isNaN(at)) continue;
-    time.title = full.format(at);
     if (time.classList.contains("clock")) time.textContent = short.format(at);
   }
 }
@@ -237,9 +236,13 @@ function prepare(root) {
   for (const strip of all(".strip", root)) {
     strip.tabIndex = 0;
   }
+  // The latest days of a calendar that is wider than the page.
+  for (const calendar of all(".calendar", root)) calendar.parentNode.scrollLeft = calendar.parentNode.scrollWidth;
 }
 
 document.addEventListener("pointerover", (event) => {
+  const time = event.target.closest?.("time[datetime]");
+  if (time && !isNaN(new Date(time.dateTime))) time.title = full.format(new Date(time.dateTime));
   const strip = event.target.closest?.(".strip");
   // Its own titles would stand over the card.
   if (strip) all("title", strip).forEach((title) => {
@@ -503,7 +506,7 @@ if (search) {
 }
 
 localize(document);
-prepare(document);
+(window.requestIdleCallback ?? setTimeout)(() => prepare(document));
 setInterval(() => {
   tell();
   if (!document.hidden) age();

@@ -249,7 +249,7 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
     let tone = picture.mood.tone();
     let today = day_number(now, zone);
     // Nothing leads to the inside.
-    let scene = strip::Scene { link: "", zone, now };
+    let scene = strip::Scene { link: "", zone, now, stretched: true };
     let views = |events: &[picture::Event]| {
         events.iter().map(|event| picture::EventView::new(event, now)).collect()
     };

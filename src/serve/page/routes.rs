@@ -1,7 +1,6 @@
 //! The paths of the pages, and of the forms on them, with what each asks of those who want it.
 
 use super::super::router::Shared;
-use super::check::check;
 use super::{forms, incident, notices, postmortem, session};
 use axum::Router;
 use axum::routing::{get, post};
@@ -10,7 +9,6 @@ use std::sync::Arc;
 /// What everybody may see where the pages are public.
 pub(in crate::serve) fn pages() -> Router<Arc<Shared>> {
     Router::new()
-        .route("/checks/{name}", get(check))
         .route("/incidents", get(incident::list))
         .route("/incidents/{id}", get(incident::one))
         .route("/incidents/{id}/postmortem.md", get(postmortem::postmortem))

@@ -24,6 +24,8 @@ pub(in crate::serve) struct Scene<'a> {
     pub(in crate::serve) link: &'a str,
     pub(in crate::serve) zone: Tz,
     pub(in crate::serve) now: Timestamp,
+    /// Whether the strip fills its place, however that is shaped.
+    pub(in crate::serve) stretched: bool,
 }
 
 impl Scene<'_> {
@@ -41,8 +43,9 @@ pub(in crate::serve) fn beats(beats: &[Beat], scene: Scene<'_>) -> String {
     let empty = BEATS.saturating_sub(beats.len());
     let _ = write!(
         svg,
-        "<svg class=\"strip beats\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"group\" aria-label=\"{}\" \
-         data-s=\"",
+        "<svg class=\"strip beats\" viewBox=\"0 0 {WIDTH} {HEIGHT}\"{} role=\"group\" \
+         aria-label=\"{}\" data-s=\"",
+        if scene.stretched { " preserveAspectRatio=\"none\"" } else { "" },
         summary(beats)
     );
     beats.iter().for_each(|beat| svg.push(letter(beat.status)));
@@ -166,6 +169,8 @@ pub(in crate::serve) fn spark(beats: &[Beat]) -> Option<String> {
 /// then good; what nobody knows stays empty. `today` is the number of the last of `days`.
 pub(in crate::serve) fn days(days: &[Day], today: u16, scene: Scene<'_>) -> String {
     let first = (today + 1).saturating_sub(DAYS);
+    let none = [Day::default(); DAYS as usize];
+    let days = if days.is_empty() { &none[..] } else { days };
     let mut svg = String::with_capacity(1200);
     let _ = write!(
         svg,
@@ -213,17 +218,23 @@ fn is_plain(day: Day) -> bool {
             && day.maintenance() == 0)
 }
 
-/// All days of one sort as one path.
+/// All days of one sort as one path: a dashed line for each row of them.
 fn plain(svg: &mut String, class: char, days: &[Day], of_sort: impl Fn(Day) -> bool) {
-    let places = days.iter().enumerate().filter(|(_, day)| of_sort(**day));
-    let mut path = String::new();
-    for (place, _) in places {
-        let _ = write!(path, "M{} 0v{HEIGHT}", place * DAY + DAY / 2);
+    let places: Vec<usize> =
+        days.iter().enumerate().filter(|(_, day)| of_sort(**day)).map(|(place, _)| place).collect();
+    if places.is_empty() {
+        return;
     }
-    if !path.is_empty() {
-        let _ = write!(svg, "<path class=\"{class}\" d=\"{path}\"/>");
+    let _ = write!(svg, "<path class=\"row {class}\" d=\"");
+    for row in places.chunk_by(|a, b| a + 1 == *b) {
+        let first = row.first().copied().unwrap_or_default();
+        let _ = write!(svg, "M{}.5 {}h{}", first * DAY, HEIGHT / 2, row.len() * DAY - 1);
     }
+    svg.push_str("\"/>");
 }
+
+/// What happened at all is seen, however short it was.
+const LEAST: f64 = 5.0;
 
 fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'_>) {
     const SHARES: [(char, Status); 4] =
@@ -246,9 +257,8 @@ fn stacked(svg: &mut String, place: usize, day: Day, number: u16, scene: Scene<'
     let shares = SHARES.map(|(class, status)| (class, day.seconds(status)));
     let shares = [shares[0], shares[1], shares[2], ('m', day.maintenance()), shares[3]];
     for (class, seconds) in shares.into_iter().filter(|(_, seconds)| *seconds > 0) {
-        // What happened at all is seen, however short it was.
         let tall =
-            (HEIGHT as f64 * f64::from(seconds) / f64::from(whole.max(1))).max(3.0).min(foot);
+            (HEIGHT as f64 * f64::from(seconds) / f64::from(whole.max(1))).max(LEAST).min(foot);
         if tall > 0.0 {
             foot -= tall;
             let _ = write!(svg, "<path class=\"{class}\" d=\"M{x} {foot:.1}v{tall:.1}\"/>");
@@ -312,7 +322,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 
     fn scene() -> Scene<'static> {
-        Scene { link: "/checks/a", zone: chrono_tz::UTC, now: NOW }
+        Scene { link: "/checks/a", zone: chrono_tz::UTC, now: NOW, stretched: false }
     }
 
     fn day(up: u64, degraded: u64, down: u64) -> Day {
@@ -354,7 +364,7 @@ mod tests {
         assert_eq!(svg.matches("<a").count(), 1, "{svg}");
         assert!(svg.contains("data-d=\"80:86000:0:400:0:0\""), "{svg}");
         assert!(svg.contains("60 days: 1 with outages, 0 with degradation"), "{svg}");
-        assert!(svg.contains("<path class=\"x\" d=\"M322 21.0v3.0\"/>"), "{svg}");
+        assert!(svg.contains("<path class=\"x\" d=\"M322 19.0v5.0\"/>"), "{svg}");
     }
 
     #[test]

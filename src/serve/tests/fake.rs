@@ -332,6 +332,10 @@ impl Control for FakeControl {
         Ok(())
     }
 
+    async fn configuration(&self, check: &str) -> Option<String> {
+        Some(format!("[[check]]\nname = \"{check}\"\n"))
+    }
+
     async fn retry_notice(&self, id: &str) -> Result<Notice, OperateError> {
         self.obey()?;
         let mut owed = self.owed.lock().unwrap();

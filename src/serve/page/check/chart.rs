@@ -83,6 +83,16 @@ impl Chart<'_> {
         self.spots.iter().flat_map(|(_, of)| of).copied().fold(0.0, f64::max)
     }
 
+    /// Points further apart than this are not joined. A check that runs rarely has points that are
+    /// further apart than those of the chart.
+    fn gap(&self) -> Duration {
+        let mut apart: Vec<Duration> =
+            self.spots.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
+        apart.sort();
+        let usual = apart.get(apart.len() / 2).copied().unwrap_or_default();
+        usual.max(self.step) * 5 / 2
+    }
+
     fn x(&self, at: Timestamp) -> f64 {
         let span = self.to.since(self.from).as_secs_f64().max(1.0);
         at.since(self.from).as_secs_f64() / span * WIDE
@@ -105,14 +115,14 @@ impl Chart<'_> {
         for share in [0.25, 0.5, 0.75] {
             let _ = write!(svg, "<path class=\"grid\" d=\"M0 {}H{WIDE}\"/>", TALL * share);
         }
-        let highest = self.highest().max(0.001);
+        let (highest, gap) = (self.highest().max(0.001), self.gap());
         for (place, class) in [(2, "p99"), (1, "p95"), (0, "p50")] {
             let mut path = String::new();
             let mut before: Option<Timestamp> = None;
             for (at, of) in self.spots {
                 let Some(latency) = of.get(place) else { continue };
                 // Where points are missing the line breaks off: nobody knows what was there.
-                let is_gap = before.is_none_or(|before| at.since(before) > self.step * 5 / 2);
+                let is_gap = before.is_none_or(|before| at.since(before) > gap);
                 let y = TALL - 4.0 - latency / highest * (TALL - 12.0);
                 let _ = write!(path, "{}{:.1} {y:.1}", if is_gap { 'M' } else { 'L' }, self.x(*at));
                 before = Some(*at);
@@ -126,11 +136,11 @@ impl Chart<'_> {
     /// The same for the script: times in seconds, latencies in milliseconds, with a `-` where points
     /// are missing.
     pub(super) fn data(&self) -> [String; 4] {
+        let gap = self.gap();
         let mut columns: [String; 4] = Default::default();
         let mut before: Option<Timestamp> = None;
         for (at, of) in self.spots {
-            let gap = before.filter(|before| at.since(*before) > self.step * 5 / 2);
-            if let Some(before) = gap {
+            if let Some(before) = before.filter(|before| at.since(*before) > gap) {
                 let middle = before.after(self.step);
                 push(&mut columns, middle, ["-".to_owned(), "-".to_owned(), "-".to_owned()]);
             }

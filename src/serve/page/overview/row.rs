@@ -127,7 +127,7 @@ impl<'a> Row<'a> {
     pub(super) fn new(check: &'a CheckView, light: &Light<'_>) -> Self {
         let state = &check.state;
         let link = link_of(&check.name);
-        let scene = Scene { link: &link, zone: light.zone, now: light.now };
+        let scene = Scene { link: &link, zone: light.zone, now: light.now, stretched: false };
         let number = |fact| check.facts.get(fact).and_then(|fact| fact.as_number());
         let (reasons, more_reasons) = match state.status {
             Status::Up => (&[][..], 0),
