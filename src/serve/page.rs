@@ -179,7 +179,26 @@ pub(super) fn segment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_web_address, segment};
+    use super::{Pages, is_web_address, segment};
+
+    #[test]
+    fn a_form_that_acts_needs_a_session_that_may() {
+        let pages = Pages::new().unwrap();
+        let form = |may_operate: bool| {
+            let source = "{% from 'macros.html' import action_form %}\
+                          {% call action_form(session, '/x', 'Do', hint='now') %}<i></i>{% endcall %}\
+                          {{ action_form(session, '/y', 'Undo') }}{{ action_form(none, '/z', 'No') }}";
+            let session = minijinja::context! { csrf => "c<", may_operate };
+            pages
+                .templates
+                .render_named_str("t.html", source, minijinja::context! { session })
+                .unwrap()
+        };
+        let shown = form(true);
+        assert_eq!(shown.matches("name=\"csrf\" value=\"c&lt;\"").count(), 2, "{shown}");
+        assert!(shown.contains("<i></i>") && !shown.contains("No"), "{shown}");
+        assert_eq!(form(false), "");
+    }
 
     #[test]
     fn only_web_addresses_become_links() {

@@ -83,15 +83,14 @@ function draw() {
   place.closest("figure")?.classList.add("scripted");
   place.replaceChildren();
   plot = new uPlot(options, data, place);
+  box.disconnect();
+  box.observe(place.closest("figure") ?? place);
 }
 
-let width = 0;
-addEventListener("resize", () => {
+// The box and not what is in it: the chart would hold it open.
+const box = new ResizeObserver(() => {
   const place = document.querySelector(".chart[data-t]");
-  if (plot && place && place.clientWidth !== width) {
-    width = place.clientWidth;
-    plot.setSize({ width, height: 250 });
-  }
+  if (plot && place && place.clientWidth !== plot.width) plot.setSize({ width: place.clientWidth, height: 250 });
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 document.addEventListener("fresh", draw);

@@ -216,7 +216,7 @@ function mark(strip, place, count) {
   all(".strip .cursor").forEach((old) => old.remove());
   if (!strip) return;
   const wide = WIDTH / count;
-  strip.prepend(element("rect", { class: "cursor", x: place * wide - 0.5, y: -2, width: wide + 1, height: 28, rx: 2 }));
+  strip.append(element("rect", { class: "cursor", x: place * wide - 0.5, y: -2, width: wide + 1, height: 28, rx: 2 }));
 }
 
 function hide() {
@@ -502,7 +502,6 @@ if (search) {
     clearTimeout(typed);
     typed = setTimeout(go, event.target.matches("select") ? 0 : 250);
   });
-  search.classList.add("scripted");
 }
 
 localize(document);

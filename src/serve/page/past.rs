@@ -185,12 +185,13 @@ impl Past {
             // What is not there by then comes with the next look.
             let _ = tokio::time::timeout(PATIENCE, all_there).await;
         }
-        let is_partial = past.lacks(shared, names);
+        let lacks = past.lacks(shared, names);
         let zone = shared.api.settings.load().spans.zone;
         let today = day_number(shared.api.clock.wall(), zone);
         let known = past.known();
         let seen = names.iter().map(|name| (Arc::clone(name), known.seen(name, today))).collect();
-        Look { seen, away_since: known.away_since, is_partial }
+        let away_since = known.away_since;
+        Look { seen, away_since, is_partial: lacks && away_since.is_none() }
     }
 
     /// Whether something is not known at all of the checks called `names`.
@@ -257,12 +258,29 @@ impl Past {
         if self.known().are_days_stale(shared, shared.api.clock.now().mono) {
             self.read_days(shared).await?;
         }
+        let (mut read, mut failed) = (0, None);
         loop {
-            let Some(name) = self.known().wanted.pop_front() else { return Ok(()) };
-            if shared.api.board.get(&name).is_some() {
-                self.read_latest(shared, &name).await?;
-                self.bell.send_modify(|count| *count += 1);
+            // The guard must not live on while the store is asked.
+            let next = self.known().wanted.pop_front();
+            let Some(name) = next else { break };
+            if shared.api.board.get(&name).is_none() {
+                continue;
             }
+            match self.read_latest(shared, &name).await {
+                Ok(()) => read += 1,
+                // What is damaged of one check keeps no other from being shown; but a store that
+                // answers nothing is not asked a hundred times.
+                Err(why) if read == 0 && failed.is_some() => return Err(why),
+                Err(why) => {
+                    self.known().give_up(&name, shared.api.clock.now().mono);
+                    failed = Some(why);
+                }
+            }
+            self.bell.send_modify(|count| *count += 1);
+        }
+        match failed {
+            Some(why) if read == 0 => Err(why),
+            _ => Ok(()),
         }
     }
 
@@ -321,6 +339,12 @@ impl Past {
 }
 
 impl Known {
+    /// What is known of a check stays as it is for now.
+    fn give_up(&mut self, name: &Name, now: Duration) {
+        let nothing = Latest { read: now, days: Vec::new(), uptime: None };
+        self.latest.entry(Arc::clone(name)).or_insert(nothing).read = now;
+    }
+
     fn is_stale(&self, name: &Name, now: Duration) -> bool {
         let read = self.latest.get(name).map(|latest| latest.read);
         read.is_none_or(|read| now.saturating_sub(read) >= LATEST_LAST)
