@@ -2,7 +2,8 @@
 //!
 //! What is promised is written in `tests/it/page/*.mjs`; here it is held against the list. Words in
 //! `WATCHBELL_PAGE_ONLY` try the promises whose names hold one of them, and `WATCHBELL_PAGE_PICTURES` names a
-//! folder that pictures are put into (`scripts/screenshots`).
+//! folder that pictures are put into (`scripts/screenshots`). `WATCHBELL_PAGE_QUIET` says that the machine
+//! does nothing else, so that speed counts as well.
 
 mod browser;
 mod crowd;
@@ -74,6 +75,7 @@ async fn whoever_looks_at_the_page_finds_what_it_promises() {
         "veryMany": very_many.url(""),
         "key": KEY,
         "only": only,
+        "quiet": std::env::var_os("WATCHBELL_PAGE_QUIET").is_some(),
         "pictures": std::env::var("WATCHBELL_PAGE_PICTURES").ok(),
     });
     let outcomes =

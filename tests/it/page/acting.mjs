@@ -6,7 +6,7 @@ import { assert, signIn, text, until } from "./world.mjs";
 async function press(page, label) {
   const button = await until(`a button that says ${label}`, async () => {
     for (const button of await page.$$("main form button")) {
-      const said = await button.evaluate((it) => it.innerText.trim());
+      const said = await button.evaluate((it) => it.textContent.trim());
       if (said.toLowerCase().startsWith(label.toLowerCase())) return button;
     }
   });
@@ -53,7 +53,7 @@ const focus = (page) =>
       tag: it.localName,
       id: it.id,
       type: it.type,
-      text: it.innerText?.trim(),
+      text: it.textContent.trim(),
       href: it.getAttribute("href"),
       label: it.getAttribute("aria-label"),
       isOnScreen: width > 0 && height > 0 && x + width > 0 && y + height > 0 && y < innerHeight,

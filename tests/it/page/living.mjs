@@ -7,13 +7,13 @@ const row = (page, check) =>
   page.evaluate((check) => {
     const link = document.querySelector(`#checks a[href="/checks/${check}"], main a[href="/checks/${check}"]`);
     const row = link?.closest("[data-check], tr, li, article");
-    return row?.innerText ?? "";
+    return row?.textContent ?? "";
   }, check);
 
 const stale = (page) =>
   page.evaluate(() => {
     const said = document.getElementById("stale");
-    return said && !said.hidden ? said.innerText : "";
+    return said && !said.hidden ? said.textContent : "";
   });
 
 /** Says since when what it shows is old, as a person reads a clock. */
@@ -64,6 +64,8 @@ export const promises = [
       } finally {
         await visit.world.ask("find the store");
       }
+      // What is hidden behind another page is not renewed.
+      await page.bringToFront();
       await until("the page to be well again", async () => {
         return !/store fails/i.test(await text(page, "main"));
       }, 40_000);

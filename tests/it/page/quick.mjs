@@ -4,54 +4,50 @@ import { assert, load } from "./world.mjs";
 
 const PLENTY = 95;
 
-/** The points of Lighthouse, as a phone on a slow line sees it: the best of a few tries in what time decides. */
+/**
+ * The points of Lighthouse, as a phone on a slow line sees it. Those for speed hang on what else the machine
+ * does: they are told, and asked for where `WATCHBELL_PAGE_QUIET` says that it does nothing else.
+ */
 const points = (path, skipAudits) => async (visit) => {
   const { default: lighthouse } = await load("lighthouse");
   const page = await visit.context.newPage();
-  const best = {};
-  let lost = [];
-  let index;
-  for (let tries = 0; tries < 3; tries += 1) {
-    const { lhr } = await lighthouse(
-      visit.world.many + path,
-      { logLevel: "error", disableFullPageScreenshot: true, skipAudits },
-      undefined,
-      page,
-    );
-    assert.equal(lhr.runtimeError, undefined);
-    lost = [];
-    index = Math.round(lhr.environment.benchmarkIndex);
-    for (const { id, score, auditRefs } of Object.values(lhr.categories)) {
-      best[id] = Math.max(best[id] ?? 0, Math.round(score * 100));
-      for (const { id: name, weight } of auditRefs) {
-        const audit = lhr.audits[name];
-        if (weight > 0 && audit.score !== null && audit.score < 0.9) {
-          const items = (audit.details?.items ?? []).slice(0, 2);
-          const where = items.map((item) => item.node?.snippet ?? item.url ?? item.source ?? "");
-          lost.push(`${id}: ${name} ${audit.displayValue ?? ""} ${where.join(" ")}`.trim());
-        }
-      }
+  const { lhr } = await lighthouse(
+    visit.world.many + path,
+    { logLevel: "error", disableFullPageScreenshot: true, skipAudits },
+    undefined,
+    page,
+  );
+  assert.equal(lhr.runtimeError, undefined);
+  const told = [];
+  let fine = true;
+  for (const { id, score, auditRefs } of Object.values(lhr.categories)) {
+    told.push(`${id} ${Math.round(score * 100)}`);
+    const counts = id !== "performance" || visit.world.quiet;
+    if (counts && score * 100 < PLENTY) fine = false;
+    for (const { id: name, weight } of auditRefs) {
+      const { score, displayValue, details } = lhr.audits[name];
+      if (weight === 0 || score === null || score >= 0.9) continue;
+      const where = (details?.items ?? []).slice(0, 2).map((item) => item.node?.snippet ?? item.url ?? "");
+      told.push(`lost by ${name} ${displayValue ?? ""} ${where.join(" ")}`.trim());
     }
-    if (best.performance >= PLENTY) break;
   }
-  const told = Object.entries(best).map(([id, score]) => `${id} ${score}`);
-  told.push(`index ${index}`);
-  assert.ok(Object.values(best).every((score) => score >= PLENTY), `${told}; ${lost.join("; ")}`);
-  return `${told.join(", ")}${lost.length ? `; lost by ${lost.join("; ")}` : ""}`;
+  told.push(`the machine has an index of ${Math.round(lhr.environment.benchmarkIndex)}`);
+  assert.ok(fine, told.join(", "));
+  return told.join(", ");
 };
 
 /** How long the daemon takes for a page, in milliseconds: the middle of some tries. */
 async function served(url) {
   const took = [];
   let size = 0;
-  for (let tries = 0; tries < 9; tries += 1) {
+  for (let tries = 0; tries < 5; tries += 1) {
     const began = performance.now();
     const answer = await fetch(url);
     size = (await answer.arrayBuffer()).byteLength;
     took.push(performance.now() - began);
     assert.equal(answer.status, 200);
   }
-  return { took: took.sort((a, b) => a - b)[4], size };
+  return { took: took.sort((a, b) => a - b)[2], size };
 }
 
 export const promises = [

@@ -10,6 +10,7 @@ use axum::extract::{Path as UrlPath, State};
 use axum::http::StatusCode;
 use rand::Rng as _;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use std::collections::HashMap;
@@ -147,6 +148,7 @@ impl Shop {
         };
         let setup = Setup::new()
             .api("public_status = true\n")
+            .tables("[status_page]\ntitle = \"Shop status\"\ngroup_by = \"team\"\n\n")
             .tables(&channel(&servers.chat, "ops-chat"))
             .tables(&channel(&servers.mail, "ops-mail"))
             .tables(
@@ -160,8 +162,21 @@ impl Shop {
         write_past(&setup.folder().join("watchbell.db"), &watched).await;
         let daemon = setup.start().await;
         daemon.post(&format!("/ping/{BACKUP}")).await;
+        announce(&daemon).await;
         Self { daemon, services, _servers: servers }
     }
+}
+
+/// Says what customers should know beforehand.
+async fn announce(daemon: &Daemon) {
+    let day = |days: u64| System::start().wall().after(Duration::from_secs(days * 24 * 3600));
+    let work = json!({
+        "title": "New disks for the search", "kind": "maintenance", "checks": ["search"],
+        "body": "The search may miss what is newer than an hour.",
+        "starts_at": day(2).to_string(), "ends_at": day(3).to_string(),
+    });
+    let (status, answer) = daemon.post_json("/api/v1/announcements", &work).await;
+    assert_eq!(status, 201, "{answer}");
 }
 
 /// What `[daemon]` calls itself, since pictures show it.

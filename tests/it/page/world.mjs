@@ -164,8 +164,8 @@ export async function until(what, probe, within = PATIENCE) {
   assert.fail(`waited ${within} ms in vain for ${what}${last ? `: ${last.message}` : ""}`);
 }
 
-/** What a page shows as text, as it is read. */
+/** What a page says as text; also what is out of sight, which a browser may not have laid out yet. */
 export const text = (page, selector = "body") =>
-  page.$eval(selector, (element) => element.innerText);
+  page.$eval(selector, (element) => element.textContent.replace(/\s+/g, " ").trim());
 
 export { assert, load };
