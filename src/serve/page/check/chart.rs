@@ -29,14 +29,25 @@ pub(super) struct Band {
     pub(super) what: &'static str,
 }
 
-/// The incidents as bands, cut to the span.
+/// The incidents as bands, oldest first and cut to the span. Those that would stand on each other are
+/// one, or their shades would add up.
 pub(super) fn bands_of(incidents: &[Incident], from: Timestamp, to: Timestamp) -> Vec<Band> {
     let bands = incidents.iter().map(|incident| Band {
         from: incident.began_at.max(from),
         to: incident.resolved_at.unwrap_or(to).min(to),
         what: "incident",
     });
-    bands.filter(|band| band.from < band.to).collect()
+    let mut bands: Vec<Band> = bands.filter(|band| band.from < band.to).collect();
+    bands.sort_by_key(|band| (band.from, band.to));
+    let close = to.since(from) / 300;
+    let mut apart: Vec<Band> = Vec::new();
+    for band in bands {
+        match apart.last_mut() {
+            Some(last) if band.from <= last.to.after(close) => last.to = last.to.max(band.to),
+            _ => apart.push(band),
+        }
+    }
+    apart
 }
 
 /// Points that lie mostly in maintenance as bands.
@@ -86,8 +97,9 @@ impl Chart<'_> {
     /// Points further apart than this are not joined. A check that runs rarely has points that are
     /// further apart than those of the chart.
     fn gap(&self) -> Duration {
+        let pairs = self.spots.iter().zip(self.spots.iter().skip(1));
         let mut apart: Vec<Duration> =
-            self.spots.windows(2).map(|pair| pair[1].0.since(pair[0].0)).collect();
+            pairs.map(|((before, _), (after, _))| after.since(*before)).collect();
         apart.sort();
         let usual = apart.get(apart.len() / 2).copied().unwrap_or_default();
         usual.max(self.step) * 5 / 2
@@ -204,9 +216,11 @@ mod tests {
         let mut old = Incident::new("1".to_owned(), "a".into(), "http", Status::Down, at(10));
         old.resolved_at = Some(at(50));
         let open = Incident::new("2".to_owned(), "a".into(), "http", Status::Down, at(90));
-        let bands = bands_of(&[open, old.clone()], at(40), at(100));
+        let mut short = Incident::new("3".to_owned(), "a".into(), "http", Status::Down, at(45));
+        short.resolved_at = Some(at(48));
+        let bands = bands_of(&[open, short, old.clone()], at(40), at(100));
         let spans: Vec<_> = bands.iter().map(|band| (band.from, band.to)).collect();
-        assert_eq!(spans, [(at(90), at(100)), (at(40), at(50))]);
+        assert_eq!(spans, [(at(40), at(50)), (at(90), at(100))]);
         assert!(bands_of(&[old], at(60), at(100)).is_empty());
     }
 }
