@@ -1,7 +1,7 @@
 // The pictures of docs/page.md.
 
 import { mkdirSync } from "node:fs";
-import { WIDTHS, Visit } from "./world.mjs";
+import { WIDTHS, Visit, until } from "./world.mjs";
 import { pages } from "./looking.mjs";
 
 /** How much of a page a picture shows, at most, in pixels. */
@@ -27,14 +27,17 @@ export async function takePictures(world, folder) {
       const [size, dark] = way.split("-");
       const visit = new Visit(world, await world.browser.createBrowserContext());
       const width = WIDTHS[size];
-      const page = await visit.open(all[name], { width, dark: dark !== undefined });
+      // A browser draws what is in its window.
+      const tallest = TALLEST[size];
+      const page = await visit.open(all[name], { width, tall: tallest, dark: dark !== undefined });
+      await until("the history", async () => !(await page.$("[data-partial]")));
       // What moves in is there by then.
       await new Promise((done) => setTimeout(done, 600));
       const height = await page.evaluate(() => document.documentElement.scrollHeight);
       await page.screenshot({
         path: `${folder}/${name}-${way}.png`,
         captureBeyondViewport: true,
-        clip: { x: 0, y: 0, width, height: Math.min(height, TALLEST[size]) },
+        clip: { x: 0, y: 0, width, height: Math.min(height, tallest) },
       });
       await visit.context.close();
     }

@@ -96,10 +96,10 @@ export class Visit {
   /** A page of the shop, or of the daemon at `base`. */
   async open(path, how = {}) {
     const { width = WIDTHS.wide, dark = false, script = true, zone = "UTC" } = how;
-    const { base = this.world.shop } = how;
+    const { base = this.world.shop, tall = width < 600 ? 844 : 900 } = how;
     const page = await this.context.newPage();
     page.setDefaultTimeout(PATIENCE);
-    await page.setViewport({ width, height: width < 600 ? 844 : 900 });
+    await page.setViewport({ width, height: tall });
     await page.emulateMediaFeatures([
       { name: "prefers-color-scheme", value: dark ? "dark" : "light" },
     ]);
