@@ -247,7 +247,10 @@ impl Watched {
 #[expect(clippy::too_many_lines, reason = "a list")]
 fn watched(services: &Services, servers: &Servers) -> Vec<Watched> {
     let http = |name: &'static str, team, tier, median, troubles, public| {
-        let keys = "every = \"5s\"\nexpect = [\"status == 200\"]\ndegraded_if = [\"latency > duration('400ms')\"]\n";
+        // On a busy machine any of them may take long for once.
+        let slow = if name == "card-gateway" { "latency > duration('400ms')" } else { "false" };
+        let keys =
+            format!("every = \"5s\"\nexpect = [\"status == 200\"]\ndegraded_if = [\"{slow}\"]\n");
         let text = format!("{keys}{}", services.http(name));
         Watched { name, team, tier, text, kind: "http", median, troubles, public }
     };
