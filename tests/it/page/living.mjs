@@ -68,7 +68,7 @@ export const promises = [
       await page.bringToFront();
       await until("the page to be well again", async () => {
         return !/store fails/i.test(await text(page, "main"));
-      }, 40_000);
+      }, 60_000);
       visit.complaints.length = 0;
     },
   ],
@@ -78,11 +78,11 @@ export const promises = [
       const page = await visit.open("/");
       await visit.world.ask("stall");
       try {
-        await until("the page to tell", async () => SAYS_SINCE_WHEN.test(await stale(page)), 40_000);
+        await until("the page to tell", async () => SAYS_SINCE_WHEN.test(await stale(page)), 60_000);
       } finally {
         await visit.world.ask("resume");
       }
-      await until("the page to be fresh again", async () => (await stale(page)) === "", 40_000);
+      await until("the page to be fresh again", async () => (await stale(page)) === "", 60_000);
       visit.complaints.length = 0;
     },
   ],
@@ -99,12 +99,12 @@ export const promises = [
         said = await until("the page to tell", async () => {
           const said = await stale(page);
           return SAYS_SINCE_WHEN.test(said) && said;
-        }, 40_000);
+        }, 60_000);
         assert.match(await text(page, "main"), /payments-api/, "what was seen stays");
       } finally {
         await visit.world.ask("start");
       }
-      await until("the page to be fresh again", async () => (await stale(page)) === "", 40_000);
+      await until("the page to be fresh again", async () => (await stale(page)) === "", 60_000);
       visit.complaints.length = 0;
       return said;
     },

@@ -80,8 +80,9 @@ async function look(visit, path) {
     await new Promise((done) => setTimeout(done, 300));
     const { shift, shifted } = await page.evaluate(() => globalThis.seen);
     wrong[SHIFTS] ??= [];
-    // Less than that is a time that is written otherwise in the zone of the reader.
-    if (shift > 0.05) wrong[SHIFTS].push(`${size}: by ${shift.toFixed(4)}: ${shifted}`);
+    // Times are written anew in the zone of the reader, which may take a line less on a phone. What web.dev
+    // calls good is below this; what jumps in is above.
+    if (shift > 0.1) wrong[SHIFTS].push(`${size}: by ${shift.toFixed(4)}: ${shifted}`);
     const lights = [];
     for (const theme of ["light", "dark"]) {
       await page.emulateMediaFeatures([
