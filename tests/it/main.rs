@@ -41,6 +41,7 @@ mod names;
 mod openapi;
 mod operate;
 mod others_accept_what_is_sent;
+mod page;
 mod page_actions;
 mod plugins;
 mod postgres_depth;
