@@ -1,6 +1,7 @@
 //! The public status page: `GET /status`, the same as JSON, and as feeds. What it says is a
 //! [`Picture`], which holds nothing that is not public; everything else is made of that alone.
 
+mod event;
 mod feeds;
 mod picture;
 mod summary;
@@ -16,6 +17,7 @@ use super::strip;
 use crate::model::{Announcement, Incident, Name, Timestamp};
 use crate::record::{IncidentFilter, Page};
 use axum::extract::State;
+use event::EventView;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use picture::{Picture, Sources};
 use serde::Serialize;
@@ -212,11 +214,11 @@ struct Shown<'a> {
     icon: String,
     /// The word of the mood, as styles know it.
     tone: &'static str,
-    current: Vec<picture::EventView>,
-    work: Vec<picture::EventView>,
-    news: Vec<picture::EventView>,
+    current: Vec<EventView>,
+    work: Vec<EventView>,
+    news: Vec<EventView>,
     /// What is over, by day.
-    past: Vec<(String, Vec<picture::EventView>)>,
+    past: Vec<(String, Vec<EventView>)>,
     groups: Vec<GroupView<'a>>,
     zone: &'static str,
     /// Whether some of the past is still being read.
@@ -250,9 +252,8 @@ pub(in crate::serve) async fn public(State(shared): State<Arc<Shared>>) -> Answe
     let today = day_number(now, zone);
     // Nothing leads to the inside.
     let scene = strip::Scene { link: "", zone, now, stretched: true };
-    let views = |events: &[picture::Event]| {
-        events.iter().map(|event| picture::EventView::new(event, now)).collect()
-    };
+    let views =
+        |events: &[picture::Event]| events.iter().map(|event| EventView::new(event, now)).collect();
     let groups = picture.groups.iter().map(|group| GroupView {
         name: group.name.as_deref(),
         tone: group.condition().tone(),

@@ -3,7 +3,8 @@
 use super::super::super::access::Visitor;
 use super::super::super::problem::Problem;
 use super::super::super::router::{Answer, Shared};
-use super::picture::{Event, Picture, paragraphs, stage_words};
+use super::event::{paragraphs, stage_words};
+use super::picture::{Event, Picture};
 use super::{address, kept_for_a_while, look};
 use crate::model::Timestamp;
 use atom_syndication::{Content, Entry, Feed, FixedDateTime, Generator, Link, Person, Text};
