@@ -5,8 +5,8 @@ use super::access::Visitor;
 use super::body::{Fields, new_id};
 use super::checks::List;
 use super::problem::{Problem, shown};
-use super::query::Query;
-use super::router::{Answer, Shared, json};
+use super::query::{Query, read_id};
+use super::router::{Answer, Shared, created, json};
 use crate::model::{
     Announcement, AnnouncementKind, AnnouncementUpdate, Name, Timestamp, did_you_mean,
 };
@@ -16,7 +16,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,7 +136,7 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "announcement")?;
     let all = shared.board.all(&shared).await?;
     let known = all.iter().find(|known| known.id == id).ok_or_else(|| missing(&id))?;
     json(&AnnouncementJson::new(known, shared.api.clock.wall()))
@@ -176,13 +176,8 @@ pub(super) async fn add(
         )));
     }
     put(&shared, &announcement).await?;
-    let mut response = json(&AnnouncementJson::new(&announcement, now))?;
-    *response.status_mut() = StatusCode::CREATED;
     let place = format!("/api/v1/announcements/{}", announcement.id);
-    if let Ok(place) = HeaderValue::try_from(place) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    created(&AnnouncementJson::new(&announcement, now), &place)
 }
 
 /// `PATCH /api/v1/announcements/{id}`: `body` and `kind` are a new message, all else replaces what
@@ -195,7 +190,7 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "announcement")?;
     let change = Change::read(&shared, &visitor, &body)?;
     let now = shared.api.clock.wall();
     let _changing = shared.board.changing.lock().await;
@@ -232,7 +227,7 @@ pub(super) async fn remove(
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "announcement")?;
     let _changing = shared.board.changing.lock().await;
     shared.board.forget();
     let forgotten = shared.api.store.forget_announcement(&id).await;
@@ -316,13 +311,6 @@ fn check_times(announcement: &Announcement) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
-}
-
-fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    let Ok(Path(id)) = id else {
-        return Err(Problem::not_found("The id of the announcement in the address is no text."));
-    };
-    Ok(id)
 }
 
 fn missing(id: &str) -> Problem {

@@ -3,7 +3,7 @@ use super::access::Visitor;
 use super::body::Fields;
 use super::checks::List;
 use super::problem::{Problem, shown};
-use super::query::Query;
+use super::query::{Query, read_id};
 use super::router::{Answer, Shared, json};
 use crate::model::{Incident, IncidentView};
 use crate::record::{IncidentFilter, Page, Paged};
@@ -60,7 +60,7 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "incident")?;
     json(&IncidentView::from(&find(&shared, &id).await?))
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn acknowledge(
     body: Bytes,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "incident")?;
     let mut fields = Fields::read(&body, &["by", "note", "for", "until"])?;
     let by = fields.person("by", &visitor)?;
     let note = fields.text("note")?;
@@ -100,7 +100,7 @@ pub(super) async fn unacknowledge(
     body: Bytes,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "incident")?;
     let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
     let done = shared.api.control.unacknowledge(&id, &by).await;
     answer(&shared, &id, done).await
@@ -115,7 +115,7 @@ pub(super) async fn snooze(
     body: Bytes,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "incident")?;
     let mut fields = Fields::read(&body, &["by", "for", "until"])?;
     let by = fields.person("by", &visitor)?;
     let now = shared.api.clock.wall();
@@ -139,13 +139,6 @@ async fn answer(shared: &Shared, id: &str, done: Result<Incident, OperateError>)
         },
         Err(error) => Err(Problem::operate(error, "There is no such incident.")),
     }
-}
-
-fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    let Ok(Path(id)) = id else {
-        return Err(Problem::not_found("The id of the incident in the address cannot be read."));
-    };
-    Ok(id)
 }
 
 fn missing(id: &str) -> Problem {

@@ -1,11 +1,25 @@
 use super::problem::{Problem, shown};
 use crate::model::did_you_mean;
 use crate::record::Page;
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use http::Uri;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MOST: u32 = 1000;
 const PAGING: [&str; 2] = ["limit", "cursor"];
+
+/// The id of a `what` in the address.
+pub(super) fn read_id(
+    id: Result<Path<String>, PathRejection>,
+    what: &str,
+) -> Result<String, Problem> {
+    let Ok(Path(id)) = id else {
+        let detail = format!("The id of the {what} in the address cannot be read.");
+        return Err(Problem::not_found(detail));
+    };
+    Ok(id)
+}
 
 /// The parameters of a request for a list. Unknown ones are refused: a misspelt filter that
 /// filters nothing misleads.

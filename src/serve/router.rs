@@ -242,6 +242,16 @@ pub(super) fn json<T: Serialize>(value: &T) -> Answer {
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
+/// `value`, which was made just now and is found at `place` from now on.
+pub(super) fn created<T: Serialize>(value: &T, place: &str) -> Answer {
+    let mut response = json(value)?;
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(place) = HeaderValue::try_from(place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
 /// Finds out who sends the request, and counts strangers.
 async fn meet(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     // Nothing here is called so, and no database takes a zero character in a text.

@@ -3,14 +3,14 @@ use super::access::Visitor;
 use super::body::{Fields, LONGEST, new_id};
 use super::checks::List;
 use super::problem::{Problem, shown};
-use super::query::Query;
-use super::router::{Answer, Shared, json};
+use super::query::{Query, read_id};
+use super::router::{Answer, Shared, created, json};
 use crate::model::{Matcher, Silence, SilenceState, Timestamp};
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::Uri;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) async fn one(
     uri: Uri,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "silence")?;
     let silences = shared.api.control.silences();
     let found = silences.iter().find(|silence| silence.id == id).ok_or_else(|| missing(&id))?;
     json(&SilenceJson::new(found, shared.api.clock.wall()))
@@ -113,12 +113,7 @@ pub(super) async fn add(
         Ok(set) => set,
         Err(error) => return Err(Problem::operate(error, "There is no such silence.")),
     };
-    let mut response = json(&SilenceJson::new(&set, now))?;
-    *response.status_mut() = StatusCode::CREATED;
-    if let Ok(place) = HeaderValue::try_from(format!("/api/v1/silences/{}", set.id)) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    created(&SilenceJson::new(&set, now), &format!("/api/v1/silences/{}", set.id))
 }
 
 /// `DELETE /api/v1/silences/{id}`: ends it now. One that is over stays as it is.
@@ -130,20 +125,13 @@ pub(super) async fn expire(
     body: Bytes,
 ) -> Answer {
     Query::none(&uri)?;
-    let id = read_id(id)?;
+    let id = read_id(id, "silence")?;
     let by = Fields::read(&body, &["by"])?.person("by", &visitor)?;
     match shared.api.control.expire_silence(&id, &by).await {
         Ok(silence) => json(&SilenceJson::new(&silence, shared.api.clock.wall())),
         Err(OperateError::NotFound) => Err(missing(&id)),
         Err(error) => Err(Problem::operate(error, "There is no such silence.")),
     }
-}
-
-fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    let Ok(Path(id)) = id else {
-        return Err(Problem::not_found("The id of the silence in the address cannot be read."));
-    };
-    Ok(id)
 }
 
 fn missing(id: &str) -> Problem {

@@ -10,7 +10,7 @@ use super::session::{Said, see};
 use crate::model::Matcher;
 use axum::Extension;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequest, FromRequestParts as _, Path, Request, State};
 use bytes::Bytes;
 use http::Uri;
 use serde_json::{Map, Value as Json, json};
@@ -65,21 +65,30 @@ pub(in crate::serve) fn local_path(path: &str) -> &str {
 type Id = Result<Path<String>, PathRejection>;
 
 /// A form that somebody sent, with what its handlers share.
-struct Sent {
+pub(super) struct Sent {
     shared: Arc<Shared>,
     visitor: Visitor,
     form: Form,
     id: String,
 }
 
-impl Sent {
-    fn new(shared: Arc<Shared>, visitor: Visitor, id: Id, body: &[u8]) -> Result<Self, Problem> {
-        let Ok(Path(id)) = id else {
+impl FromRequest<Arc<Shared>> for Sent {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = parts.extensions.get::<Visitor>().cloned().ok_or_else(Problem::internal)?;
+        let Ok(Path(id)) = Path::from_request_parts(&mut parts, shared).await else {
             return Err(Problem::not_found("The address of this form cannot be read."));
         };
-        Ok(Self { shared, visitor, form: Form::read(body), id })
+        let Ok(body) = Bytes::from_request(Request::from_parts(parts, body), shared).await else {
+            return Err(Problem::bad_body("The form broke off."));
+        };
+        Ok(Self { shared: Arc::clone(shared), visitor, form: Form::read(&body), id })
     }
+}
 
+impl Sent {
     fn shared(&self) -> State<Arc<Shared>> {
         State(Arc::clone(&self.shared))
     }
@@ -127,90 +136,48 @@ fn bytes(body: Map<String, Json>) -> Bytes {
 }
 
 /// `POST /checks/{name}/run`.
-pub(in crate::serve) async fn run(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn run(sent: Sent) -> Answer {
     checks::run(sent.shared(), sent.id(), Uri::default()).await?;
     sent.to_check(Said::Ran)
 }
 
 /// `POST /checks/{name}/pause`.
-pub(in crate::serve) async fn pause(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn pause(sent: Sent) -> Answer {
     let uri = Uri::default();
     checks::pause(sent.shared(), sent.visitor(), sent.id(), uri, Bytes::new()).await?;
     sent.to_check(Said::Paused)
 }
 
 /// `POST /checks/{name}/resume`.
-pub(in crate::serve) async fn resume(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn resume(sent: Sent) -> Answer {
     let uri = Uri::default();
     checks::resume(sent.shared(), sent.visitor(), sent.id(), uri, Bytes::new()).await?;
     sent.to_check(Said::Resumed)
 }
 
 /// `POST /checks/{name}/silence`: `for` says how long, `comment` why.
-pub(in crate::serve) async fn silence_check(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn silence_check(sent: Sent) -> Answer {
     let check = checks::find(&sent.shared, sent.id())?;
     sent.silence(&check.name).await?;
     sent.to_check(Said::Silenced)
 }
 
 /// `POST /incidents/{id}/ack`: `note` says what others should know, `for` how long it counts.
-pub(in crate::serve) async fn acknowledge(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn acknowledge(sent: Sent) -> Answer {
     let (uri, body) = (Uri::default(), bytes(sent.form.body(&["note", "for"])));
     incidents::acknowledge(sent.shared(), sent.visitor(), sent.id(), uri, body).await?;
     sent.to_incident(Said::Acknowledged)
 }
 
 /// `POST /incidents/{id}/unack`.
-pub(in crate::serve) async fn unacknowledge(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn unacknowledge(sent: Sent) -> Answer {
     let uri = Uri::default();
     incidents::unacknowledge(sent.shared(), sent.visitor(), sent.id(), uri, Bytes::new()).await?;
     sent.to_incident(Said::Unacknowledged)
 }
 
 /// `POST /incidents/{id}/snooze`: `for` says how long.
-pub(in crate::serve) async fn snooze(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn snooze(sent: Sent) -> Answer {
     let mut body = sent.form.body(&["for"]);
     body.entry("for").or_insert_with(|| json!(SNOOZE));
     let uri = Uri::default();
@@ -219,39 +186,21 @@ pub(in crate::serve) async fn snooze(
 }
 
 /// `POST /incidents/{id}/silence`: silences its check, as [`silence_check`] does.
-pub(in crate::serve) async fn silence_incident(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn silence_incident(sent: Sent) -> Answer {
     let incident = incidents::find(&sent.shared, &sent.id).await?;
     sent.silence(&incident.check).await?;
     sent.to_incident(Said::Silenced)
 }
 
 /// `POST /silences/{id}/expire`.
-pub(in crate::serve) async fn expire_silence(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn expire_silence(sent: Sent) -> Answer {
     let uri = Uri::default();
     silences::expire(sent.shared(), sent.visitor(), sent.id(), uri, Bytes::new()).await?;
     sent.back("/notices", Said::Unsilenced)
 }
 
 /// `POST /notices/{id}/retry`.
-pub(in crate::serve) async fn retry(
-    State(shared): State<Arc<Shared>>,
-    Extension(visitor): Extension<Visitor>,
-    id: Id,
-    body: Bytes,
-) -> Answer {
-    let sent = Sent::new(shared, visitor, id, &body)?;
+pub(super) async fn retry(sent: Sent) -> Answer {
     notices::retry(sent.shared(), sent.id(), Uri::default()).await?;
     sent.back("/notices", Said::Retried)
 }
