@@ -207,7 +207,7 @@ fn is_awaited(changes: &Changes) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::{Compose, Destination, Ledger, Outbox};
-    use crate::clock::Manual;
+    use crate::clock::{Clock as _, Manual};
     use crate::deliver::mailbox::Terms;
     use crate::deliver::support::testing::{NOW, net};
     use crate::deliver::{Channel, Net, Outcome, Preview};
@@ -254,10 +254,24 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_nobody_gave_to_the_fallback_stays_owed_for_the_next_start() {
-        let ledger = Arc::new(Stopping::default());
-        let outbox = Outbox::new(Arc::new(Manual::at(NOW)), net(), Arc::clone(&ledger) as _);
+    /// A store that never answers.
+    struct Stuck;
+
+    #[async_trait]
+    impl Ledger for Stuck {
+        async fn keep(&self, _: Vec<Notice>) {
+            std::future::pending().await
+        }
+
+        async fn fall_back(&self, _: &Name, _: Vec<Notice>) -> bool {
+            true
+        }
+
+        async fn trouble(&self, _: &Name, _: &str, _: Option<String>) {}
+    }
+
+    /// The channel called `chat`.
+    fn chat() -> Destination {
         let hour = Duration::from_secs(3600);
         let terms = Terms { count: 10, per: hour, cooldown: hour, fallback_after: Some(hour) };
         let compose: Compose = Box::new(|notice, at| {
@@ -278,19 +292,47 @@ mod tests {
             };
             Box::pin(std::future::ready(message))
         });
-        let chat = Destination {
-            name: "chat".into(),
-            channel: Arc::new(Closed),
-            terms,
-            timeout: hour,
-            compose,
-        };
-        let leftovers = outbox.open(vec![chat], &[], &HashMap::new());
-        outbox.close(leftovers).await;
+        let (name, channel) = ("chat".into(), Arc::new(Closed));
+        Destination { name, channel, terms, timeout: hour, compose }
+    }
+
+    fn opening() -> Notice {
         let incident = Incident::new("1".to_owned(), "shop".into(), "http", Status::Down, NOW);
         let (id, to) = ("n".to_owned(), String::new());
-        let notice = Notice::new(id, What::Opened, "chat".into(), to, vec![incident], NOW);
-        outbox.owe(vec![notice]);
+        Notice::new(id, What::Opened, "chat".into(), to, vec![incident], NOW)
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_stands_still_is_seen_and_one_that_has_nothing_to_do_does_not() {
+        let clock = Arc::new(Manual::at(NOW));
+        let outbox = Outbox::new(Arc::clone(&clock) as _, net(), Arc::new(Stuck));
+        outbox.close(outbox.open(vec![chat()], &[], &HashMap::new())).await;
+        let day = Duration::from_secs(86_400);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(day);
+        assert_eq!(outbox.stands_still(clock.now().mono), None, "nobody owes it anything");
+        outbox.owe(vec![opening()]);
+        let seen = tokio::time::timeout(Duration::from_secs(20), async {
+            loop {
+                clock.advance(day);
+                match outbox.stands_still(clock.now().mono - Duration::from_secs(7200)) {
+                    Some(channel) => return channel,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        });
+        assert_eq!(&*seen.await.unwrap(), "chat");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_gave_to_the_fallback_stays_owed_for_the_next_start() {
+        let ledger = Arc::new(Stopping::default());
+        let outbox = Outbox::new(Arc::new(Manual::at(NOW)), net(), Arc::clone(&ledger) as _);
+        let leftovers = outbox.open(vec![chat()], &[], &HashMap::new());
+        outbox.close(leftovers).await;
+        outbox.owe(vec![opening()]);
         ledger.told.notified().await;
         let kept = ledger.kept.lock().unwrap();
         assert!(kept.iter().all(|notice| notice.state == NoticeState::Pending), "{kept:?}");
