@@ -14,7 +14,8 @@ pub struct ReloadArgs {
     json: bool,
     /// Look whether the configuration can be used, and if so, signal this process: as a unit of
     /// systemd does, which needs neither socket nor key
-    #[arg(long, value_name = "PID", conflicts_with_all = ["url", "socket", "key", "json"])]
+    // The environment of the unit may well name a key, so that only what is typed may conflict.
+    #[arg(long, value_name = "PID", conflicts_with = "json")]
     pid: Option<i32>,
     #[command(flatten)]
     remote: RemoteArgs,

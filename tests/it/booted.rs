@@ -167,6 +167,8 @@ async fn wait_for_line(debian: &Booted, words: &str) {
 async fn systemd_hears_how_the_service_is_and_starts_it_again_whatever_happens() {
     let debian = Booted::start().await;
     debian.install(&[], "", CHECK).await;
+    // With secrets in its environment, which is that of a reload as well.
+    debian.write("/etc/watchbell/environment", "WATCHBELL_KEY=0123456789abcdef\n").await;
     // As it ships, but for a shorter patience.
     let patience = "[Service]\nWatchdogSec=3s\nRestartSec=100ms\n";
     debian.write("/etc/systemd/system/watchbell.service.d/patience.conf", patience).await;
