@@ -55,6 +55,10 @@ bench:
 bench-history RESULTS="10_000_000":
     WATCHBELL_BENCH_RESULTS={{ RESULTS }} cargo bench --locked --bench history
 
+# Watchbell beside what one would use in its place, on the same target in one go; see its --help.
+bench-compare *WORDS:
+    scripts/bench-compare {{ WORDS }}
+
 # What checks cost: processor time per check, and memory, with the release build.
 bench-load:
     scripts/bench-load
