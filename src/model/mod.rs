@@ -33,7 +33,7 @@ pub use incident::{
 };
 pub use message::{Action, Format, Live, Message, Picture};
 pub use nearest::{did_you_mean, nearest};
-pub use notice::{Group, HeldBecause, Notice, NoticeState, What};
+pub use notice::{Group, HeldBecause, Notice, NoticeState, Try, What};
 pub use observation::{Judgement, Observation, RunResult, Verdict};
 pub use recovery::ActionName;
 pub use secret::Secret;

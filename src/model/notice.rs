@@ -28,6 +28,9 @@ pub struct Notice {
     pub attempts: u32,
     /// What the channel said when it last refused.
     pub last_error: Option<String>,
+    /// The first time that it was handed over, and the latest ones: oldest first.
+    #[serde(default)]
+    pub tries: Vec<Try>,
     /// When it came to be owed.
     pub at: Timestamp,
     /// Not to be tried before; `at` if it was never tried.
@@ -53,6 +56,17 @@ pub struct Notice {
     /// a digest carried it, and where the channel has no such names.
     #[serde(default)]
     pub handle: Option<String>,
+}
+
+/// One time that a notice was handed to its channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Try {
+    /// When it was handed over.
+    pub at: Timestamp,
+    /// How long the answer took, in milliseconds.
+    pub took_ms: u64,
+    /// Why the channel did not take it; null if it did.
+    pub error: Option<String>,
 }
 
 /// Notices that come together.
@@ -85,6 +99,7 @@ impl Notice {
             digest: None,
             attempts: 0,
             last_error: None,
+            tries: Vec::new(),
             at,
             due_at: at,
             sent_at: None,
@@ -95,6 +110,18 @@ impl Notice {
             stands_in: false,
             handle: None,
         }
+    }
+
+    /// How many tries are told one by one.
+    pub const TRIES: usize = 20;
+
+    /// Counts a time that it was handed over. Of many, the first and the latest are kept.
+    pub fn tried(&mut self, once: Try) {
+        self.attempts = self.attempts.saturating_add(1);
+        if self.tries.len() >= Self::TRIES {
+            self.tries.remove(1);
+        }
+        self.tries.push(once);
     }
 
     /// Whether the outbox still has something to do for it.

@@ -3,7 +3,7 @@ use super::checks::List;
 use super::problem::{Problem, shown};
 use super::query::Query;
 use super::router::{Answer, Shared, json};
-use crate::model::{HeldBecause, Notice, NoticeState, Timestamp, What};
+use crate::model::{HeldBecause, Notice, NoticeState, Timestamp, Try, What};
 use crate::record::NoticeFilter;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -32,6 +32,8 @@ pub(super) struct NoticeJson<'a> {
     mute_until: Option<Timestamp>,
     attempts: u32,
     last_error: Option<&'a str>,
+    /// The first time that it was handed to the channel, and the latest ones: oldest first.
+    tries: &'a [Try],
     at: Timestamp,
     /// Not tried before; null once nothing is owed.
     due_at: Option<Timestamp>,
@@ -60,6 +62,7 @@ impl<'a> From<&'a Notice> for NoticeJson<'a> {
             mute_until: notice.mute_until,
             attempts: notice.attempts,
             last_error: notice.last_error.as_deref(),
+            tries: &notice.tries,
             at: notice.at,
             due_at: notice.is_owed().then_some(notice.due_at),
             sent_at: notice.sent_at,

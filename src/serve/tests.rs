@@ -225,8 +225,20 @@ async fn notices_have_the_promised_shape() {
           "digest": null,
           "group": null,
           "mute_until": null,
-          "attempts": 1,
+          "attempts": 2,
           "last_error": "429 Too Many Requests",
+          "tries": [
+            {
+              "at": "2025-01-01T00:51:00.000Z",
+              "took_ms": 250,
+              "error": "connection refused"
+            },
+            {
+              "at": "2025-01-01T00:51:30.000Z",
+              "took_ms": 250,
+              "error": "429 Too Many Requests"
+            }
+          ],
           "at": "2025-01-01T00:51:00.000Z",
           "due_at": "2025-01-01T01:01:40.000Z",
           "sent_at": null

@@ -2,7 +2,7 @@
 
 use super::{Changes, GIVE_UP_MS, LONGEST_WISH, Mailbox, millis, mono, sort};
 use crate::deliver::{Outcome, backoff};
-use crate::model::{Moment, Notice, NoticeState, What};
+use crate::model::{Moment, Notice, NoticeState, Try, What};
 use std::time::Duration;
 
 impl Mailbox {
@@ -13,7 +13,7 @@ impl Mailbox {
         let handed_at = self.handed_at.take().unwrap_or_else(|| mono(now));
         if let Some(seq) = self.queue.seq_of(id) {
             if let Some(entry) = self.queue.edit(seq) {
-                entry.notice.attempts = entry.notice.attempts.saturating_add(1);
+                entry.notice.tried(once(&outcome, now, handed_at));
             }
             match outcome {
                 Outcome::Accepted { handle } => self.accepted(seq, handle, now, handed_at),
@@ -161,6 +161,16 @@ impl Mailbox {
     pub(super) fn is_failing(&self) -> bool {
         self.failures >= 2
     }
+}
+
+/// What is remembered of the time at which it was handed over.
+fn once(outcome: &Outcome, now: Moment, handed_at: i64) -> Try {
+    let took_ms = u64::try_from(mono(now) - handed_at).unwrap_or(0);
+    let error = match outcome {
+        Outcome::Accepted { .. } => None,
+        Outcome::Retry { why, .. } | Outcome::Rejected { why } => Some(why.clone()),
+    };
+    Try { at: now.wall.before(Duration::from_millis(took_ms)), took_ms, error }
 }
 
 /// The group in whose lane it went on its own, or as the digest of a window.

@@ -83,10 +83,9 @@ function drawBeats(strip, beats) {
     row.append(element("path", { class: name, d: pillars(letter, empty + from, empty + to) }));
     from = to;
   }
-  strip.replaceChildren(row);
-  strip.classList.remove("fresh");
-  strip.getBoundingClientRect();
+  // What is new in the page slides in by itself; asking for a layout in between would cost one a strip.
   strip.classList.add("fresh");
+  strip.replaceChildren(row);
 }
 
 function drawSpark(row, beats) {

@@ -4,7 +4,7 @@ use super::super::access::Visitor;
 use super::super::query::Query;
 use super::super::router::{Answer, Shared};
 use super::incident::why_held;
-use super::{Frame, Instant};
+use super::{Frame, Instant, millis};
 use crate::model::{Notice, NoticeState, Silence, SilenceState, Timestamp, What};
 use crate::record::{NoticeFilter, Page};
 use axum::Extension;
@@ -33,6 +33,9 @@ pub(super) struct Delivery {
     why: Option<String>,
     attempts: u32,
     last_error: Option<String>,
+    tries: Vec<Once>,
+    /// How many there were between the first of them and the next.
+    left_out: u32,
     at: Instant,
     /// When it is tried next; none if it is not owed.
     due: Option<Instant>,
@@ -43,9 +46,25 @@ pub(super) struct Delivery {
     may_retry: bool,
 }
 
+/// One try to deliver it.
+#[derive(Serialize)]
+struct Once {
+    at: Instant,
+    /// How long the answer took.
+    took: String,
+    /// Why the channel did not take it; none if it did.
+    error: Option<String>,
+}
+
 impl Delivery {
     pub(super) fn new(notice: &Notice, now: Timestamp) -> Self {
         let about = notice.incidents.iter().take(NAMED);
+        let tries = notice.tries.iter().map(|once| Once {
+            at: Instant::new(once.at, now),
+            took: millis(once.took_ms as f64),
+            error: once.error.clone(),
+        });
+        let told = u32::try_from(notice.tries.len()).unwrap_or(u32::MAX);
         let is_due = notice.state == NoticeState::Pending && notice.due_at > now;
         Self {
             id: notice.id.clone(),
@@ -56,6 +75,8 @@ impl Delivery {
             why: why(notice),
             attempts: notice.attempts,
             last_error: notice.last_error.clone(),
+            tries: tries.collect(),
+            left_out: notice.attempts.saturating_sub(told),
             at: Instant::new(notice.at, now),
             due: is_due.then(|| Instant::new(notice.due_at, now)),
             sent: notice.sent_at.map(|at| Instant::new(at, now)),

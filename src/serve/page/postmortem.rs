@@ -152,6 +152,18 @@ fn write_notices(
             escaped(notice.last_error.as_deref().unwrap_or("")),
         );
     }
+    let again: Vec<&Notice> = notices.iter().rev().filter(|notice| notice.attempts > 1).collect();
+    if again.iter().any(|notice| !notice.tries.is_empty()) {
+        text.push_str("\n### What was tried more than once\n\n");
+    }
+    for notice in again {
+        for once in &notice.tries {
+            let what = what_words(notice.what);
+            let said = escaped(once.error.as_deref().unwrap_or("accepted"));
+            let channel = escaped(&notice.channel);
+            let _ = writeln!(text, "- {}: {what} to {channel}: {said}", time(once.at));
+        }
+    }
 }
 
 /// `text` as Markdown that shows it: on one line, and with nothing in it that Markdown or the HTML
@@ -183,7 +195,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{escaped, write};
-    use crate::model::{Acknowledgement, Incident, Notice, Status, Timestamp, What};
+    use crate::model::{Acknowledgement, Incident, Notice, Status, Timestamp, Try, What};
     use chrono_tz::Tz;
 
     fn at(seconds: i64) -> Timestamp {
@@ -211,9 +223,11 @@ mod tests {
         let incident = shop();
         let (id, to) = ("01N".to_owned(), "ops@shop.example".to_owned());
         let mut told = Notice::new(id, What::Opened, "mail".into(), to, Vec::new(), at(60));
-        told.attempts = 2;
+        let busy = Some("421 | <busy>".to_owned());
+        told.tried(Try { at: at(61), took_ms: 1000, error: busy.clone() });
+        told.tried(Try { at: at(64), took_ms: 1000, error: None });
         told.sent_at = Some(at(65));
-        told.last_error = Some("421 | <busy>".to_owned());
+        told.last_error = busy;
         let text = write(&incident, Some(&[told]), Tz::UTC, at(9999));
         insta::assert_snapshot!(text, @r#"
         # Post-mortem: shop was down for 10 min
@@ -257,6 +271,11 @@ mod tests {
         | When | After | What | Channel | State | Tries | Last error |
         |---|---|---|---|---|---|---|
         | 2026-03-01 09:21:05 | 1 min 5 s | opened | mail (ops\@shop.example) | pending | 2 | 421 \| &lt;busy&gt; |
+
+        ### What was tried more than once
+
+        - 2026-03-01 09:21:01: opened to mail: 421 \| &lt;busy&gt;
+        - 2026-03-01 09:21:04: opened to mail: accepted
 
         ## Recovery
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 pub(in crate::serve) struct Instant {
     /// RFC 3339, in UTC.
     exact: String,
+    /// The same for people, in about as many letters as the script puts in its place, so that nothing
+    /// on the page moves.
+    clock: String,
     /// How long ago, or for what lies ahead, how long until then.
     ago: String,
 }
@@ -16,7 +19,8 @@ pub(in crate::serve) struct Instant {
 impl Instant {
     pub(in crate::serve) fn new(at: Timestamp, now: Timestamp) -> Self {
         let apart = if at > now { at.since(now) } else { now.since(at) };
-        Self { exact: at.to_string(), ago: span(apart) }
+        let clock = at.to_datetime().format("%b %-d, %Y, %H:%M:%S UTC").to_string();
+        Self { exact: at.to_string(), clock, ago: span(apart) }
     }
 }
 

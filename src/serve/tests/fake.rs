@@ -8,7 +8,7 @@ use crate::clock::{Clock, Manual};
 use crate::model::{
     Acknowledgement, Alert, Announcement, Board, CheckState, CheckView, Facts, HeldBecause,
     Incident, Matcher, Moment, Name, Notice, NoticeState, Paused, RunResult, Severity, Silence,
-    Status, TimelineEntry, Timestamp, What,
+    Status, TimelineEntry, Timestamp, Try, What,
 };
 use crate::record::archive::rollup::{Level, Rollups};
 use crate::record::archive::seal::roll_up;
@@ -551,10 +551,13 @@ pub(super) fn incident(id: &str, check: &str) -> Incident {
 
 pub(super) fn notice(id: &str, incident: Incident) -> Notice {
     let (id, channel, about) = (id.to_owned(), "ops-slack".into(), vec![incident]);
+    let refused =
+        |seconds, why: &str| Try { at: at(seconds), took_ms: 250, error: Some(why.to_owned()) };
     Notice {
         state: NoticeState::Held,
         held_because: Some(HeldBecause::RateLimit),
-        attempts: 1,
+        attempts: 2,
+        tries: vec![refused(3060, "connection refused"), refused(3090, "429 Too Many Requests")],
         last_error: Some("429 Too Many Requests".to_owned()),
         due_at: at(3700),
         ..Notice::new(id, What::Opened, channel, String::new(), about, at(3060))

@@ -322,7 +322,13 @@ async fn the_page_of_an_incident_tells_its_story() {
     }
     assert!(!page.contains("ops@shop.example"), "a stranger learns who is told");
     let local = text(daemon.get("/incidents/01INC").await).await;
-    for part in ["ops@shop.example", "429 Too Many Requests", "the channel has had its share"] {
+    for part in [
+        "ops@shop.example",
+        "429 Too Many Requests",
+        "the channel has had its share",
+        "<summary>2 tries</summary>",
+        "connection refused",
+    ] {
         assert!(local.contains(part), "{part} in {local}");
     }
     let text = daemon.get("/incidents/01INC/postmortem.md").await;

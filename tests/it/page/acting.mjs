@@ -27,6 +27,16 @@ async function act(visit, options) {
   await press(page, "Give it back");
   assert.equal((await incident()).acknowledged, null);
 
+  await press(page, "Snooze");
+  assert.match(await text(page, "main"), /snoozed/i);
+  await press(page, "Silence");
+  const silences = async () =>
+    (await world.api("/api/v1/silences")).items.filter((it) => it.state === "active").length;
+  assert.equal(await silences(), 1);
+  await page.goto(`${world.shop}/notices`);
+  await press(page, "End it");
+  assert.equal(await silences(), 0);
+
   await page.goto(`${world.shop}/checks/fraud-scores`);
   const check = () => world.api("/api/v1/checks/fraud-scores");
   await press(page, "Pause");

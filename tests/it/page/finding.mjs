@@ -182,6 +182,19 @@ export const promises = [
     },
   ],
   [
+    "a_year_of_days_leads_to_each_of_them_and_maintenance_is_shaded",
+    async (visit) => {
+      const page = await visit.open("/checks/search?span=7d", { script: false });
+      assert.ok(await page.$("main figure svg .band.maintenance"), "no maintenance in the chart");
+      assert.match(await text(page, "main figure"), /maintenance/i);
+      const days = await page.$$eval(".calendar a", (all) => all.map((it) => it.getAttribute("href")));
+      assert.ok(days.length > 0 && days.every((it) => it.startsWith("/checks/search?")), String(days));
+      assert.match(await page.$eval(".calendar", (it) => it.getAttribute("aria-label")), /\d/);
+      const day = await page.goto(new URL(days[0], page.url()).href);
+      assert.equal(day.status(), 200);
+    },
+  ],
+  [
     "each_span_of_the_chart_is_a_link_and_has_a_line",
     async (visit) => {
       const page = await visit.open("/checks/search");

@@ -18,6 +18,8 @@ use watchbell::record::archive::seal::roll_up;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
+/// The seconds ago at which new disks were put into the search.
+const IN_MAINTENANCE: std::ops::Range<u64> = 30 * HOUR..36 * HOUR;
 
 /// Results that are older than this stand in blocks, as the daemon would have sealed them.
 pub const SEALED: Duration = Duration::from_secs(2 * HOUR);
@@ -114,7 +116,7 @@ impl Past<'_> {
                 reasons: trouble.iter().map(|trouble| trouble.why.to_owned()).collect(),
                 facts: self.facts(status, latency),
                 stands_for: Duration::from_secs(DAY + HOUR),
-                maintenance: false,
+                maintenance: self.name == "search" && IN_MAINTENANCE.contains(&ago),
             }
         };
         moments.into_iter().rev().map(run).collect()

@@ -39,6 +39,29 @@ fn what_is_never_accepted_is_given_up_after_a_day() {
 }
 
 #[test]
+fn each_try_is_remembered_with_its_answer_and_of_many_the_first_and_the_latest() {
+    let mut world = World::new(10, 0);
+    let id = world.owe(What::Opened, "a");
+    world.run(secs(2), fail);
+    world.run(secs(60), ok);
+    let notice = &world.store[&id];
+    let answers: Vec<bool> = notice.tries.iter().map(|once| once.error.is_none()).collect();
+    assert_eq!(answers.last(), Some(&true));
+    assert!(answers[..answers.len() - 1].iter().all(|accepted| !accepted), "{answers:?}");
+    assert_eq!(notice.attempts as usize, answers.len());
+    assert!(notice.tries.is_sorted_by_key(|once| once.at));
+
+    let id = world.owe(What::Opened, "b");
+    let owed_at = world.store[&id].at;
+    world.run(secs(12 * 3600), fail);
+    let notice = &world.store[&id];
+    assert!(notice.attempts as usize > Notice::TRIES, "{}", notice.attempts);
+    assert_eq!(notice.tries.len(), Notice::TRIES);
+    assert_eq!(notice.tries[0].at, owed_at);
+    assert!(notice.tries[1].at.since(owed_at) > secs(10 * 3600));
+}
+
+#[test]
 fn the_other_sides_wish_to_wait_is_granted() {
     let mut world = World::new(10, 0);
     world.owe(What::Opened, "a");
