@@ -21,6 +21,7 @@ mod chat;
 mod cli;
 mod config_errors;
 mod crash;
+mod documents;
 mod doors;
 mod email;
 mod faults_store;

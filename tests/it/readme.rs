@@ -52,33 +52,6 @@ async fn the_first_command_of_the_readme_watches_this_machine() {
     assert_eq!(daemon.wait(PATIENCE).and_then(|status| status.code()), Some(0));
 }
 
-/// The TOML of a page, block by block.
-fn toml_blocks(page: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(repository().join(page)).unwrap();
-    let blocks = text.split("```toml\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn the_configuration_in_the_page_on_alerting_is_valid() {
-    let folder = Folder::new();
-    std::fs::create_dir(folder.join("checks.d")).unwrap();
-    let blocks = toml_blocks("docs/alerting.md");
-    assert!(blocks.len() > 4, "{blocks:#?}");
-    let (checks, tables): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|block| block.starts_with("[[check]]"));
-    let mut daemon = tables.join("\n");
-    // What the page speaks of and does not show.
-    for channel in ["shop-phone", "shop-mail", "night-mail", "managers"] {
-        daemon.push_str(&format!("[[channel]]\nname = \"{channel}\"\n[channel.console]\n"));
-    }
-    let base = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
-    std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
-    std::fs::write(folder.join("checks.d/page.toml"), checks.join("\n") + base).unwrap();
-    let (is_good, said) = validate(&folder);
-    assert!(is_good, "{said}");
-}
-
 /// What `watchbell validate --no-secrets` says to this daemon.toml beside one check.
 fn validated(daemon: &str) -> (bool, String) {
     let folder = Folder::new();
@@ -98,57 +71,6 @@ fn validate(folder: &Folder) -> (bool, String) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.success() && !said.contains("warning"), said.into_owned())
-}
-
-#[test]
-fn the_configuration_in_the_pages_on_channels_is_valid() {
-    let mut pages = 0;
-    for entry in std::fs::read_dir(repository().join("docs/channels")).unwrap().flatten() {
-        let page = format!("docs/channels/{}", entry.file_name().to_str().unwrap());
-        if !page.ends_with(".md") {
-            continue;
-        }
-        pages += 1;
-        // Within a list a block is indented.
-        let text = std::fs::read_to_string(repository().join(&page)).unwrap();
-        let mut whole = String::new();
-        for block in text.split("```toml\n").skip(1) {
-            let block = block.split("```").next().unwrap();
-            let lines = block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
-            let block = lines.collect::<Vec<_>>().join("\n") + "\n";
-            // One that says more about the channel before it.
-            let goes_on = ["[channel.", "operate ="].iter().any(|start| block.starts_with(start));
-            let (is_good, said) = match goes_on {
-                true => continue,
-                false => validated(&block),
-            };
-            assert!(is_good, "{page}:\n{block}\n{said}");
-            whole += &block;
-        }
-        assert!(page.ends_with("README.md") || whole.contains("[[channel]]"), "{page} shows none");
-    }
-    assert!(pages > 15, "{pages}");
-}
-
-#[test]
-fn each_recipe_is_a_valid_configuration() {
-    let mut recipes = 0;
-    for entry in std::fs::read_dir(repository().join("docs/recipes")).unwrap().flatten() {
-        let page = format!("docs/recipes/{}", entry.file_name().to_str().unwrap());
-        let blocks = toml_blocks(&page);
-        if page.ends_with("README.md") {
-            continue;
-        }
-        recipes += 1;
-        assert!(!blocks.is_empty(), "{page} shows none");
-        let folder = Folder::new();
-        std::fs::create_dir(folder.join("checks.d")).unwrap();
-        std::fs::write(folder.join("daemon.toml"), "").unwrap();
-        std::fs::write(folder.join("checks.d/recipe.toml"), blocks.join("\n")).unwrap();
-        let (is_good, said) = validate(&folder);
-        assert!(is_good, "{page}: {said}");
-    }
-    assert!(recipes > 6, "{recipes}");
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub const KIND: ChannelKind = ChannelKind {
     options: &[
         OptionDoc::new("host", "string", "required", "name of the mail server"),
         OptionDoc::new("port", "integer", "", "587 for starttls, 465 for implicit, 25 for none"),
-        OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none"),
+        OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none")
+            .words(&["starttls", "implicit", "none"]),
         OptionDoc::new(
             "fallback_hosts",
             "list",

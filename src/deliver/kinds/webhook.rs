@@ -32,7 +32,8 @@ pub const KIND: ChannelKind = ChannelKind {
             "any 2xx",
             "the status codes by which the receiver says that it has the message; after any other \
              2xx it is tried again",
-        ),
+        )
+        .numbers(),
         OptionDoc::new("preset", "string", "", "a service by name, which has options of its own"),
     ],
     example: r#"[[channel]]
