@@ -3,6 +3,7 @@
 mod ack;
 mod check;
 mod completions;
+mod doctor;
 mod history;
 mod import;
 mod incidents;
@@ -91,6 +92,8 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Check the configuration, and say all that is wrong with it
     Validate(validate::ValidateArgs),
+    /// Look whether all is there that the daemon needs, and say how to mend what is not
+    Doctor(doctor::DoctorArgs),
     /// Run checks once, here and now, and print their verdicts
     Check(check::CheckArgs),
     /// Ask a running daemon how everything is
@@ -186,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),

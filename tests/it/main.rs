@@ -21,6 +21,7 @@ mod chat;
 mod cli;
 mod config_errors;
 mod crash;
+mod doctor;
 mod documents;
 mod doors;
 mod email;

@@ -2,7 +2,7 @@ mod answer;
 
 use crate::config::Section;
 use crate::deliver::support::{Button, Conversation, Veil, converse, exchange, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Operators, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Operators, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Picture, Secret, Severity, What};
 use crate::render::{clean, fit, length};
 use answer::{Said, judge};
@@ -219,6 +219,10 @@ impl Channel for Telegram {
 
     fn operators(&self) -> Option<Operators> {
         self.operators.clone()
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Endpoint::of(&self.bot).into_iter().collect()
     }
 
     fn keeps_live(&self) -> bool {
