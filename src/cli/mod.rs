@@ -7,6 +7,7 @@ mod doctor;
 mod history;
 mod import;
 mod incidents;
+mod init;
 mod key;
 mod kinds;
 mod log;
@@ -86,6 +87,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: ask what to watch and where to alert, and look what runs here
+    Init(Box<init::InitArgs>),
     /// Run the daemon
     Run(run::RunArgs),
     /// Have a running daemon read its configuration again
@@ -186,6 +189,7 @@ pub fn main() -> ExitCode {
     };
     crate::app::install_crypto();
     let outcome = match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Validate(args) => validate::run(&args),

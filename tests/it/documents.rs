@@ -33,7 +33,7 @@ fn documents() -> Vec<PathBuf> {
 
 /// The blocks of `language` in a document: the line above each, and its lines without the
 /// indentation of a list.
-pub fn blocks_of(document: &Path, language: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks_of(document: &Path, language: &str) -> Vec<(usize, String)> {
     let text = std::fs::read_to_string(document).unwrap();
     let mut blocks = Vec::new();
     let mut open: Option<(usize, usize, String)> = None;

@@ -34,6 +34,7 @@ mod history;
 mod hostile_peers;
 mod http_depth;
 mod imitations;
+mod init;
 mod latency;
 mod limits;
 mod live;
