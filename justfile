@@ -31,6 +31,13 @@ openapi:
     cargo run --locked --quiet -- schema openapi >docs/openapi.json.new
     mv docs/openapi.json.new docs/openapi.json
 
+# Writes the JSON Schemas of the configuration files anew; a test tells when they are stale.
+schema:
+    cargo run --locked --quiet -- schema daemon >docs/schema/daemon.schema.json.new
+    cargo run --locked --quiet -- schema checks >docs/schema/checks.schema.json.new
+    mv docs/schema/daemon.schema.json.new docs/schema/daemon.schema.json
+    mv docs/schema/checks.schema.json.new docs/schema/checks.schema.json
+
 # Licences, sources and unwanted crates, where cargo-deny is installed.
 deny:
     @if command -v cargo-deny >/dev/null; then \

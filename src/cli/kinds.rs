@@ -168,7 +168,7 @@ fn show_options(title: &str, options: &[OptionDoc]) {
     heading(&format!("Options of {title}"));
     let mut table = output::table(&["OPTION", "TYPE", "DEFAULT", "WHAT IT DOES"]);
     for option in options {
-        let OptionDoc { name, ty, default, summary } = *option;
+        let OptionDoc { name, ty, default, summary, .. } = *option;
         table.add_row([named(name), ty.into(), default.into(), summary.into()]);
     }
     output::print(&table);

@@ -3,9 +3,11 @@
 mod ack;
 mod check;
 mod completions;
+mod doctor;
 mod history;
 mod import;
 mod incidents;
+mod init;
 mod key;
 mod kinds;
 mod log;
@@ -85,12 +87,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: ask what to watch and where to alert, and look what runs here
+    Init(Box<init::InitArgs>),
     /// Run the daemon
     Run(run::RunArgs),
     /// Have a running daemon read its configuration again
     Reload(reload::ReloadArgs),
     /// Check the configuration, and say all that is wrong with it
     Validate(validate::ValidateArgs),
+    /// Look whether all is there that the daemon needs, and say how to mend what is not
+    Doctor(doctor::DoctorArgs),
     /// Run checks once, here and now, and print their verdicts
     Check(check::CheckArgs),
     /// Ask a running daemon how everything is
@@ -183,9 +189,11 @@ pub fn main() -> ExitCode {
     };
     crate::app::install_crypto();
     let outcome = match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),

@@ -3,6 +3,7 @@
 mod api;
 mod checks;
 mod daemon;
+pub mod docs;
 mod fingerprint;
 mod interpolate;
 mod problem;
@@ -21,6 +22,8 @@ pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};
+#[cfg(test)]
+pub(crate) use section::WITNESSED;
 pub use section::{Loose, Section, parse_duration};
 pub use shown::shown_check;
 pub use status_page::StatusPageSettings;

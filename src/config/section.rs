@@ -11,6 +11,13 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+#[cfg(test)]
+thread_local! {
+    /// What the readers of this thread have asked for: the path of the key, and the type.
+    pub static WITNESSED: std::cell::RefCell<std::collections::BTreeSet<(String, &'static str)>> =
+        const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
+}
+
 type Entry<'i> = (Spanned<String>, Spanned<DeValue<'i>>);
 
 /// One TOML table while it is being read: keys are taken out one by one, each problem is noted
@@ -166,6 +173,7 @@ impl<'i> Section<'i> {
 
     /// Takes a value that may be absent.
     pub fn optional<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
+        self.witness(key, std::any::type_name::<T>());
         let value = self.take(key)?;
         self.convert(key, value)
     }
@@ -253,12 +261,14 @@ impl<'i> Section<'i> {
 
     /// Takes a sub-table for a reader of its own. Give it back with [`Section::finish_child`].
     pub fn table(&mut self, key: &'static str) -> Option<Self> {
+        self.witness(key, "table");
         let value = self.take(key)?;
         self.open(key, value)
     }
 
     /// Takes an array of tables (`[[key]]`).
     pub fn tables(&mut self, key: &'static str) -> Vec<Self> {
+        self.witness(key, "tables");
         let Some(value) = self.take(key) else { return Vec::new() };
         let span = value.span();
         match value.into_inner() {
@@ -368,6 +378,7 @@ impl<'i> Section<'i> {
     /// Takes all keys that nobody has asked for, for a reader whose keys are data: it has to refuse
     /// those that it does not know itself.
     pub fn rest(&mut self) -> Vec<Loose> {
+        self.witness("*", "any");
         let (asked, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.entries)
             .into_iter()
             .partition(|(name, _)| self.asked.iter().any(|asked| asked == name.get_ref()));
@@ -409,6 +420,16 @@ impl<'i> Section<'i> {
     fn is_stand_in(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, value)| name.get_ref() == key && stands_in(value.get_ref()))
     }
+
+    /// Notes which type of value a reader takes, for the test that holds the JSON Schema to them.
+    #[cfg(test)]
+    fn witness(&self, key: &'static str, ty: &'static str) {
+        WITNESSED.with_borrow_mut(|all| all.insert((self.key_path(key), ty)));
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the test notes more")]
+    const fn witness(&self, _key: &'static str, _ty: &'static str) {}
 
     fn ask(&mut self, key: &'static str) {
         if !self.asked.contains(&key) {

@@ -33,6 +33,12 @@ pub trait Channel: Send + Sync + Debug {
     /// Why nothing can be made of the message, in words.
     fn preview(&self, message: &Message) -> Result<Preview, String>;
 
+    /// Where it connects to, for whoever looks whether that can be reached; nowhere, if it needs no
+    /// network.
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Vec::new()
+    }
+
     /// Whether it shows [`Message::picture`]; none is drawn for those that do not.
     fn shows_pictures(&self) -> bool {
         false
@@ -71,6 +77,43 @@ impl Preview {
     pub fn json(value: &impl Serialize) -> Result<Self, String> {
         let body = serde_json::to_string(value).map_err(|error| error.to_string())?;
         Ok(Self { content_type: "application/json".to_owned(), body })
+    }
+}
+
+/// A server that a channel connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP in plain.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// SMTP that begins in plain.
+    Smtp,
+    /// SMTP over TLS from the first byte.
+    Smtps,
+}
+
+impl Endpoint {
+    /// The server of a URL; none where that is not one of the web.
+    pub fn of(url: &Url) -> Option<Self> {
+        let protocol = match url.scheme() {
+            "http" => Protocol::Http,
+            "https" => Protocol::Https,
+            _ => return None,
+        };
+        let (host, port) = (url.host_str()?.to_owned(), url.port_or_known_default()?);
+        Some(Self { host, port, protocol })
     }
 }
 

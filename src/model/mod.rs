@@ -22,7 +22,7 @@ pub use alert::{Alert, Origin, fingerprint, is_alert, subject_of};
 pub use announcement::{Announcement, AnnouncementKind, AnnouncementUpdate};
 pub use beats::{BEATS, Beat, Beats};
 pub use board::{Board, CheckView, Totals};
-pub use doc::OptionDoc;
+pub use doc::{OptionDoc, Shape};
 pub use fact::{Fact, FactSpec, FactType, Facts};
 pub use heartbeat::{
     HeartbeatState, PING_BODY_LIMIT, Phase, Ping, PingAddress, PingAnswer, Signal, uuid,

@@ -1,7 +1,8 @@
 //! What the README tells a newcomer to type does what it says.
 
+use crate::documents::blocks_of;
 use crate::harness::{
-    Folder, PATIENCE, Process, binary, client, eventually, free_port, repository,
+    Folder, PATIENCE, Process, Slack, binary, client, eventually, free_port, repository,
 };
 use serde_json::Value;
 use std::process::Command;
@@ -52,33 +53,6 @@ async fn the_first_command_of_the_readme_watches_this_machine() {
     assert_eq!(daemon.wait(PATIENCE).and_then(|status| status.code()), Some(0));
 }
 
-/// The TOML of a page, block by block.
-fn toml_blocks(page: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(repository().join(page)).unwrap();
-    let blocks = text.split("```toml\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn the_configuration_in_the_page_on_alerting_is_valid() {
-    let folder = Folder::new();
-    std::fs::create_dir(folder.join("checks.d")).unwrap();
-    let blocks = toml_blocks("docs/alerting.md");
-    assert!(blocks.len() > 4, "{blocks:#?}");
-    let (checks, tables): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|block| block.starts_with("[[check]]"));
-    let mut daemon = tables.join("\n");
-    // What the page speaks of and does not show.
-    for channel in ["shop-phone", "shop-mail", "night-mail", "managers"] {
-        daemon.push_str(&format!("[[channel]]\nname = \"{channel}\"\n[channel.console]\n"));
-    }
-    let base = "[[check]]\nname = \"core-db\"\n[check.tcp]\naddress = \"127.0.0.1:5432\"\n";
-    std::fs::write(folder.join("daemon.toml"), daemon).unwrap();
-    std::fs::write(folder.join("checks.d/page.toml"), checks.join("\n") + base).unwrap();
-    let (is_good, said) = validate(&folder);
-    assert!(is_good, "{said}");
-}
-
 /// What `watchbell validate --no-secrets` says to this daemon.toml beside one check.
 fn validated(daemon: &str) -> (bool, String) {
     let folder = Folder::new();
@@ -98,57 +72,6 @@ fn validate(folder: &Folder) -> (bool, String) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     (output.status.success() && !said.contains("warning"), said.into_owned())
-}
-
-#[test]
-fn the_configuration_in_the_pages_on_channels_is_valid() {
-    let mut pages = 0;
-    for entry in std::fs::read_dir(repository().join("docs/channels")).unwrap().flatten() {
-        let page = format!("docs/channels/{}", entry.file_name().to_str().unwrap());
-        if !page.ends_with(".md") {
-            continue;
-        }
-        pages += 1;
-        // Within a list a block is indented.
-        let text = std::fs::read_to_string(repository().join(&page)).unwrap();
-        let mut whole = String::new();
-        for block in text.split("```toml\n").skip(1) {
-            let block = block.split("```").next().unwrap();
-            let lines = block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line));
-            let block = lines.collect::<Vec<_>>().join("\n") + "\n";
-            // One that says more about the channel before it.
-            let goes_on = ["[channel.", "operate ="].iter().any(|start| block.starts_with(start));
-            let (is_good, said) = match goes_on {
-                true => continue,
-                false => validated(&block),
-            };
-            assert!(is_good, "{page}:\n{block}\n{said}");
-            whole += &block;
-        }
-        assert!(page.ends_with("README.md") || whole.contains("[[channel]]"), "{page} shows none");
-    }
-    assert!(pages > 15, "{pages}");
-}
-
-#[test]
-fn each_recipe_is_a_valid_configuration() {
-    let mut recipes = 0;
-    for entry in std::fs::read_dir(repository().join("docs/recipes")).unwrap().flatten() {
-        let page = format!("docs/recipes/{}", entry.file_name().to_str().unwrap());
-        let blocks = toml_blocks(&page);
-        if page.ends_with("README.md") {
-            continue;
-        }
-        recipes += 1;
-        assert!(!blocks.is_empty(), "{page} shows none");
-        let folder = Folder::new();
-        std::fs::create_dir(folder.join("checks.d")).unwrap();
-        std::fs::write(folder.join("daemon.toml"), "").unwrap();
-        std::fs::write(folder.join("checks.d/recipe.toml"), blocks.join("\n")).unwrap();
-        let (is_good, said) = validate(&folder);
-        assert!(is_good, "{page}: {said}");
-    }
-    assert!(recipes > 6, "{recipes}");
 }
 
 #[test]
@@ -191,4 +114,137 @@ fn the_channels_in_the_example_are_valid_once_they_are_uncommented() {
     assert!(tables.matches("[[channel]]").count() > 7, "{tables}");
     let (is_good, said) = validated(&tables);
     assert!(is_good, "{tables}\n{said}");
+}
+
+/// The commands of the README: what stands in its blocks for a shell, a command a line.
+fn commands() -> Vec<String> {
+    let blocks = blocks_of(&repository().join("README.md"), "sh");
+    let lines = blocks.into_iter().flat_map(|(_, text)| {
+        let whole = text.replace("\\\n", " ");
+        whole.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    });
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// Commands that no test types as they stand: why, and what does the same.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("apt-get install ./watchbell_", "it changes the machine; the stories called booted do it"),
+    ("cargo install ", "it takes minutes; it builds what all tests run"),
+    ("watchbell init", "it asks; the stories of init answer it at a terminal"),
+    ("cargo run --release -- run --config daemon.toml.example", "the first test of this file"),
+    ("scripts/test", "it is what runs this test"),
+    ("cargo build --release", "it takes minutes; it builds what all tests run"),
+    ("install -m 755 target/release/watchbell /usr/bin/watchbell", BOOTED),
+    ("install -D -m 644 daemon.toml.example /etc/watchbell/daemon.toml", BOOTED),
+    ("cp -r checks.d /etc/watchbell/", BOOTED),
+    ("install -m 644 packaging/watchbell.service /etc/systemd/system/", BOOTED),
+    ("systemctl enable --now watchbell", BOOTED),
+    ("just package", "the stories called booted install what it makes"),
+];
+
+const BOOTED: &str = "it changes the machine; the stories called booted do the same in a Debian";
+
+#[tokio::test]
+async fn the_commands_of_the_readme_lead_from_an_empty_folder_to_a_first_alert() {
+    let is_elsewhere = |command: &str| {
+        ELSEWHERE.iter().any(|(known, _)| match known.ends_with([' ', '_']) {
+            true => command.starts_with(known),
+            false => command == *known,
+        })
+    };
+    let slack = Slack::start();
+    let folder = Folder::new();
+    let port = free_port();
+    let programs = folder.join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(binary(), programs.join("watchbell")).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let shell = |command: &str| {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("exec {command}")])
+            .current_dir(folder.path())
+            .env("PATH", &path)
+            .env("SLACK_WEBHOOK_URL", slack.url())
+            .env("NO_COLOR", "1")
+            .env_remove("STATE_DIRECTORY");
+        shell
+    };
+    let mut daemon: Option<Process> = None;
+    let mut typed = 0;
+    for command in commands().iter().filter(|command| !is_elsewhere(command)) {
+        typed += 1;
+        if command.starts_with("watchbell run") {
+            let log = folder.join("daemon.log");
+            let started = daemon.insert(Process::spawn("watchbell", &mut shell(command), &log));
+            let url = format!("http://127.0.0.1:{port}/ready");
+            eventually("the daemon of the README to be ready", PATIENCE, async || {
+                assert!(started.wait(std::time::Duration::ZERO).is_none(), "{}", started.output());
+                client().get(&url).send().await.ok()?.error_for_status().ok()
+            })
+            .await;
+            continue;
+        }
+        // What this machine has is nothing to write into /etc, whoever runs the test.
+        let here = command.replace("watchbell init --yes", "watchbell init --yes --dir .");
+        let output = shell(&here).output().unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        // The checks have just started, and the machine of a test is what it is.
+        let codes: &[i32] = match command.split_whitespace().nth(1) {
+            Some("status" | "doctor") => &[0, 1, 2, 3],
+            _ => &[0],
+        };
+        let code = output.status.code().unwrap_or(-1);
+        assert!(codes.contains(&code), "{command} ended with {code}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("Usage:"), "{command}: {said}");
+        if command.starts_with("watchbell init") {
+            // Another port, so that a daemon of the developer's own is in nobody's way, and
+            // something that is surely away.
+            for (file, from, to) in [
+                ("daemon.toml", "7117", port.to_string()),
+                ("checks.d/first.toml", "every = \"30s\"", "every = \"1s\"".to_owned()),
+                ("checks.d/first.toml", "https://shop.example.com/health", away()),
+            ] {
+                let text = std::fs::read_to_string(folder.join(file)).unwrap();
+                assert!(text.contains(from), "{file}: {text}");
+                // What else runs on this machine comes and goes with the tests beside this one.
+                let ours = text.match_indices("\n[[check]]").nth(1);
+                let text = ours.map_or(text.as_str(), |(end, _)| &text[..end]);
+                std::fs::write(folder.join(file), text.replace(from, &to)).unwrap();
+            }
+        }
+    }
+    assert!(typed >= 5, "{typed}");
+    slack.inbox.wait_for(0, &["TEST"]).await;
+    slack.inbox.wait_for(0, &["DOWN", "shop.example.com"]).await;
+    let mut daemon = daemon.expect("the README runs the daemon");
+    daemon.signal(crate::harness::Signal::TERM);
+    assert_eq!(daemon.wait(PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
+/// An address that nothing listens on.
+fn away() -> String {
+    format!("http://127.0.0.1:{}/health", free_port())
+}
+
+#[test]
+fn every_command_that_the_readme_names_exists() {
+    let text = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for code in text.split('`').filter(|code| code.starts_with("watchbell ")) {
+        let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+        let words: Vec<&str> = code.split_whitespace().skip(1).take_while(is_word).collect();
+        named.insert(words.into_iter().take(2).map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert!(named.len() > 20, "{named:?}");
+    for words in named {
+        // The second word may be a kind, a channel or the like.
+        let exists = [words.len(), 1].iter().any(|count| {
+            let mut command = Command::new(binary());
+            command.args(&words[..*count.min(&words.len())]).arg("--help");
+            command.output().unwrap().status.success()
+        });
+        assert!(exists, "watchbell {}", words.join(" "));
+    }
 }

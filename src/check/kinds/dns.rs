@@ -47,7 +47,8 @@ pub const KIND: Kind = Kind {
             "string",
             "\"udp\"",
             "udp (then tcp for what is too long), tcp, or tls (port 853; the server must be named)",
-        ),
+        )
+        .words(&["udp", "tcp", "tls"]),
         OptionDoc::new(
             "expect_values",
             "list",

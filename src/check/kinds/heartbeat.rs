@@ -82,7 +82,8 @@ pub const KIND: Kind = Kind {
             "string",
             "\"ignore\"",
             "what a body with none of these words is: ignore or fail",
-        ),
+        )
+        .words(&["ignore", "fail"]),
         OptionDoc::new(
             "manual_resume",
             "boolean",

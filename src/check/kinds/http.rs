@@ -26,6 +26,28 @@ use std::path::Path;
 use std::sync::Mutex;
 use trip::Trip;
 
+/// The keys of `basic_auth`.
+const BASIC_AUTH: &[OptionDoc] = &[
+    OptionDoc::new("username", "string", "required", "the user"),
+    OptionDoc::new("password", "secret", "\"\"", "the password"),
+];
+
+/// The keys of `oauth2`.
+const OAUTH2: &[OptionDoc] = &[
+    OptionDoc::new("token_url", "secret", "required", "where tokens are got: http:// or https://"),
+    OptionDoc::new("client_id", "string", "required", "who asks"),
+    OptionDoc::new("client_secret", "secret", "required", "what proves it"),
+    OptionDoc::new("scopes", "list", "[]", "what the token shall be good for"),
+    OptionDoc::new("audience", "string", "", "whom the token shall be shown to"),
+    OptionDoc::new(
+        "client_auth",
+        "string",
+        "\"basic\"",
+        "where the client names itself: in a header, or in the body",
+    )
+    .words(&["basic", "post"]),
+];
+
 /// The kind `http`.
 pub const KIND: Kind = Kind {
     name: "http",
@@ -37,7 +59,8 @@ pub const KIND: Kind = Kind {
         OptionDoc::new("headers", "table", "", "headers to send, beside those that must be there"),
         OptionDoc::new("body", "string", "", "the body to send; JSON is labelled as such"),
         OptionDoc::new("body_file", "string", "", "a file with the body to send, read at load"),
-        OptionDoc::new("basic_auth", "table", "", "`username` and `password` to send"),
+        OptionDoc::new("basic_auth", "table", "", "`username` and `password` to send")
+            .keys(BASIC_AUTH),
         OptionDoc::new(
             "bearer_token",
             "secret",
@@ -52,7 +75,7 @@ pub const KIND: Kind = Kind {
              `client_secret`, `scopes` (list), `audience`, and `client_auth` (\"basic\", or \"post\" \
              to send them in the body); the token is kept until shortly before it expires, and a \
              401 gets another once",
-        ),
+        ).keys(OAUTH2),
         OptionDoc::new(
             "follow_redirects",
             "boolean",
@@ -71,7 +94,7 @@ pub const KIND: Kind = Kind {
             "\"auto\"",
             "auto (HTTP/2 where TLS finds that the server speaks it, else 1.1), 1.1, or 2 (also \
              without TLS)",
-        ),
+        ).words(&["auto", "1.1", "2"]).or("number"),
         OptionDoc::new(
             "reuse_connection",
             "boolean",
@@ -98,7 +121,7 @@ pub const KIND: Kind = Kind {
             "integer",
             "\"1MiB\"",
             "the bytes of the body to read at most, also unpacked, as a number or such as 64KiB",
-        ),
+        ).or("string"),
     ],
     facts: &[
         FactSpec::kept("status", FactType::Int, "", "the status of the answer, such as 200"),

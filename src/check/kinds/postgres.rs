@@ -70,7 +70,18 @@ pub const KIND: Kind = Kind {
             "the groups of facts to ask for, all unless told otherwise: connections, transactions, \
              locks, activity, replication, slots, vacuum, tables and size; the last two at most \
              every 5 minutes",
-        ),
+        )
+        .words(&[
+            "connections",
+            "transactions",
+            "locks",
+            "activity",
+            "replication",
+            "slots",
+            "vacuum",
+            "tables",
+            "size",
+        ]),
     ],
     facts: facts::FACTS,
     example: r#"[[check]]

@@ -64,7 +64,13 @@ pub const KIND: Kind = Kind {
             "{master = \"mymaster\", addresses = [\"host:26379\", …]}, and `username` and \
              `password` of the sentinels: ask all of them where the master is; by TLS where `url` \
              is",
-        ),
+        )
+        .keys(&[
+            OptionDoc::new("master", "string", "required", "the name of the group"),
+            OptionDoc::new("addresses", "list", "required", "all sentinels, as host:port"),
+            OptionDoc::new("username", "string", "", "the user of the sentinels"),
+            OptionDoc::new("password", "secret", "", "the password of the sentinels"),
+        ]),
         OptionDoc::new(
             "command",
             "list",
@@ -77,7 +83,8 @@ pub const KIND: Kind = Kind {
             "list",
             "",
             "a stream, or several, to look at with consumer groups: see the facts `stream_…`",
-        ),
+        )
+        .or("string"),
         CA_FILE,
         CERT_FILE,
         KEY_FILE,

@@ -29,14 +29,15 @@ pub const KIND: Kind = Kind {
     summary: "a JSON-RPC 2.0 server over HTTP, among them nodes of EVM chains and of Solana",
     options: &[
         OptionDoc::new("url", "secret", "required", "where it is; messages show only its host"),
-        OptionDoc::new("chain", "string", "", "`evm` or `solana`: also find the facts of a node"),
+        OptionDoc::new("chain", "string", "", "`evm` or `solana`: also find the facts of a node")
+            .words(&["evm", "solana"]),
         OptionDoc::new(
             "method",
             "string",
             "",
             "what to call; required without `chain` and `batch`",
         ),
-        OptionDoc::new("params", "list", "[]", "its parameters: a list, or a table of names"),
+        OptionDoc::new("params", "list", "[]", "its parameters: a list, or a table of names").any(),
         OptionDoc::new(
             "reference",
             "list",
@@ -51,7 +52,12 @@ pub const KIND: Kind = Kind {
             "",
             "without `chain`: several calls, each a [[check.rpc.batch]] with `method` and \
              `params`, at most 100; sent as one batch where the server takes that",
-        ),
+        )
+        .keys(&[
+            OptionDoc::new("method", "string", "required", "what to call"),
+            OptionDoc::new("params", "list", "[]", "its parameters: a list, or a table of names")
+                .any(),
+        ]),
         OptionDoc::new(
             "chain_id",
             "integer",
@@ -64,14 +70,31 @@ pub const KIND: Kind = Kind {
             "false",
             "evm: also ask for a balance at block 1, which only an archive node has; or the \
              number of another old block",
-        ),
+        )
+        .or("integer"),
         OptionDoc::new(
             "call",
             "table",
             "",
             "evm: a contract to ask for a number (eth_call): `to`, `data`, `decimals` (default \
              0), `signed` (default false)",
-        ),
+        )
+        .keys(&[
+            OptionDoc::new("to", "string", "required", "the address of the contract"),
+            OptionDoc::new(
+                "data",
+                "string",
+                "required",
+                "what it is called with, in hexadecimal digits",
+            ),
+            OptionDoc::new(
+                "decimals",
+                "integer",
+                "0",
+                "by how many powers of ten its answer is divided",
+            ),
+            OptionDoc::new("signed", "boolean", "false", "whether its answer may be negative"),
+        ]),
         tls::INSECURE_SKIP_VERIFY,
         tls::CA_FILE,
         tls::CERT_FILE,

@@ -51,7 +51,14 @@ pub const KIND: Kind = Kind {
             "",
             "processes to measure, each a [[check.system.processes]] with one of `name`, `regex` \
              (on the command line), `pid_file` and `cgroup`, and perhaps a `label`; none is down",
-        ),
+        )
+        .keys(&[
+            OptionDoc::new("name", "string", "", "the name, as `ps -e` shows it"),
+            OptionDoc::new("regex", "string", "", "what the command line matches"),
+            OptionDoc::new("pid_file", "string", "", "the file with the number of the process"),
+            OptionDoc::new("cgroup", "string", "", "the control group that they are in"),
+            OptionDoc::new("label", "string", "", "what the facts call them"),
+        ]),
         OptionDoc::new(
             "units",
             "list",

@@ -22,6 +22,19 @@ use std::fmt;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
+/// The keys of a `step`.
+const STEP: &[OptionDoc] = &[
+    OptionDoc::new("send", "string", "", "a text to send"),
+    OptionDoc::new("send_json", "table", "", "a value to send as JSON").any(),
+    OptionDoc::new(
+        "expect",
+        "list",
+        "[]",
+        "conditions on `text` and `json` of the message that is waited for",
+    ),
+    OptionDoc::new("timeout", "duration", "", "how long the step may take"),
+];
+
 /// The kind `websocket`.
 pub const KIND: Kind = Kind {
     name: "websocket",
@@ -42,7 +55,7 @@ pub const KIND: Kind = Kind {
             "the turns of a conversation, each a [[check.websocket.step]] with `send` (text) or \
              `send_json` (any value), `expect` (conditions on `text` and `json` of a message; those \
              that do not fit are passed over) and a `timeout` of its own",
-        ),
+        ).keys(STEP),
         OptionDoc::new(
             "subscribe",
             "boolean",

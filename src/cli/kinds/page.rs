@@ -72,7 +72,7 @@ pub fn write(folder: &Path) -> anyhow::Result<()> {
 fn options(page: &mut String, options: &[OptionDoc]) {
     text(page, "| option | type | default | what it does |\n|---|---|---|---|\n");
     for option in options {
-        let OptionDoc { name, ty, summary, default } = option;
+        let OptionDoc { name, ty, summary, default, .. } = option;
         let default = match *default {
             "" | "required" => (*default).to_owned(),
             value => format!("`{value}`"),

@@ -2,7 +2,7 @@ use crate::config::Section;
 use crate::deliver::support::{
     Answer, Conversation, SecretUrl, Veil, classify, converse, exchange, required_url,
 };
-use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Outcome, Preview};
 use crate::model::{Action, Format, Message, OptionDoc, Picture, What};
 use crate::render::{Tone, clean, fit, length, link};
 use async_trait::async_trait;
@@ -88,6 +88,10 @@ fn waiting(mut url: Url) -> Url {
 impl Channel for Discord {
     fn preview(&self, message: &Message) -> Result<Preview, String> {
         Preview::json(&body(message))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Endpoint::of(self.url.expose()).into_iter().collect()
     }
 
     fn keeps_live(&self) -> bool {

@@ -1,6 +1,6 @@
 use crate::config::Section;
 use crate::deliver::support::{Kept, Relay, Relays, Security, Veil, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Secret, What};
 use crate::render::{PICTURE_ID, clean};
 use async_trait::async_trait;
@@ -28,7 +28,8 @@ pub const KIND: ChannelKind = ChannelKind {
     options: &[
         OptionDoc::new("host", "string", "required", "name of the mail server"),
         OptionDoc::new("port", "integer", "", "587 for starttls, 465 for implicit, 25 for none"),
-        OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none"),
+        OptionDoc::new("tls", "string", "\"starttls\"", "starttls, implicit or none")
+            .words(&["starttls", "implicit", "none"]),
         OptionDoc::new(
             "fallback_hosts",
             "list",
@@ -213,6 +214,10 @@ fn veil(login: Option<&(String, Secret)>) -> Veil {
 impl Channel for Email {
     fn recipients(&self) -> Vec<String> {
         self.to.iter().map(|mailbox| mailbox.email.to_string()).collect()
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        self.relays.endpoints()
     }
 
     fn shows_pictures(&self) -> bool {

@@ -2,7 +2,7 @@ use crate::config::Section;
 use crate::deliver::support::{
     Answer, Conversation, SecretUrl, Veil, classify, converse, exchange, is_loud,
 };
-use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Outcome, Preview};
 use crate::model::{Action, Format, Message, OptionDoc, Secret};
 use crate::render::{Tone, clean, fit, split};
 use async_trait::async_trait;
@@ -135,6 +135,14 @@ const API: &str = "https://slack.com/api";
 impl Channel for Slack {
     fn preview(&self, message: &Message) -> Result<Preview, String> {
         Preview::json(&self.payload(message))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let url = match &self.target {
+            Target::Webhook(url) => url.expose(),
+            Target::Bot(bot) => &bot.post_message,
+        };
+        Endpoint::of(url).into_iter().collect()
     }
 
     fn keeps_live(&self) -> bool {

@@ -2,7 +2,7 @@ mod answer;
 
 use crate::config::Section;
 use crate::deliver::support::{Button, Conversation, Veil, converse, exchange, is_placeholder};
-use crate::deliver::{Channel, ChannelKind, Net, Operators, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Operators, Outcome, Preview};
 use crate::model::{Format, Message, OptionDoc, Picture, Secret, Severity, What};
 use crate::render::{clean, fit, length};
 use answer::{Said, judge};
@@ -43,7 +43,8 @@ pub const KIND: ChannelKind = ChannelKind {
             "integer",
             "required",
             "number of the chat, or \"@name\" of a public channel; the bot must be in it",
-        ),
+        )
+        .or("string"),
         OptionDoc::new("api_url", "string", "\"https://api.telegram.org\"", "where the Bot API is"),
         OptionDoc::new(
             "message_thread_id",
@@ -56,7 +57,8 @@ pub const KIND: ChannelKind = ChannelKind {
             "string",
             "none",
             "what is less severe (`critical`, `warning`) comes without a sound",
-        ),
+        )
+        .words(&["critical", "warning"]),
         OptionDoc::new(
             "update",
             "boolean",
@@ -69,7 +71,12 @@ pub const KIND: ChannelKind = ChannelKind {
             "nobody",
             "who may operate the daemon by the bot: `users`, the numbers of people, and `chats`, \
              the numbers of chats other than `chat_id` in which they may",
-        ),
+        )
+        .keys(&[
+            OptionDoc::new("users", "list", "required", "the numbers of the people").numbers(),
+            OptionDoc::new("chats", "list", "[]", "the numbers of other chats in which they may")
+                .numbers(),
+        ]),
     ],
     example: r#"[[channel]]
 name = "ops-telegram"
@@ -212,6 +219,10 @@ impl Channel for Telegram {
 
     fn operators(&self) -> Option<Operators> {
         self.operators.clone()
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Endpoint::of(&self.bot).into_iter().collect()
     }
 
     fn keeps_live(&self) -> bool {

@@ -2,7 +2,7 @@ mod service;
 
 use crate::config::Section;
 use crate::deliver::support::{SecretUrl, Veil, classify, exchange, required_url};
-use crate::deliver::{Channel, ChannelKind, Net, Outcome, Preview};
+use crate::deliver::{Channel, ChannelKind, Endpoint, Net, Outcome, Preview};
 use crate::model::{Acknowledgement, Format, Incident, Labels, Message, OptionDoc, Secret};
 use crate::model::{Severity, Status, TimelineEntry, Timestamp, What};
 use crate::render::{
@@ -32,7 +32,8 @@ pub const KIND: ChannelKind = ChannelKind {
             "any 2xx",
             "the status codes by which the receiver says that it has the message; after any other \
              2xx it is tried again",
-        ),
+        )
+        .numbers(),
         OptionDoc::new("preset", "string", "", "a service by name, which has options of its own"),
     ],
     example: r#"[[channel]]
@@ -120,6 +121,10 @@ fn read_headers(raw: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
 impl Channel for Webhook {
     fn preview(&self, message: &Message) -> Result<Preview, String> {
         Preview::json(&Body::of(message))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        Endpoint::of(self.url.expose()).into_iter().collect()
     }
 
     async fn send(&self, net: &Net, message: &Message) -> Outcome {

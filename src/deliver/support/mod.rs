@@ -14,6 +14,7 @@ pub use converse::{Conversation, converse, is_loud};
 pub use http::{Answer, classify, exchange};
 pub use secret::{SecretUrl, Veil};
 pub use smtp::{Kept, Relay, Relays, Security};
+pub use tls::tls_problem;
 
 use crate::config::{PLACEHOLDER_HOST, Section};
 use reqwest::Url;

@@ -1,7 +1,7 @@
 use super::Veil;
 use super::tls::tls_problem;
 use crate::clock::Clock;
-use crate::deliver::Outcome;
+use crate::deliver::{Endpoint, Outcome, Protocol};
 use crate::model::Secret;
 use lettre::address::{Address, Envelope};
 use lettre::transport::smtp::Error;
@@ -116,6 +116,19 @@ impl Relays {
         let mut all = vec![best];
         all.extend(others);
         Self { all, first: Mutex::default() }
+    }
+
+    /// Where they are, the best first.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint = |relay: &Relay| Endpoint {
+            host: relay.host.clone(),
+            port: relay.port,
+            protocol: match relay.security {
+                Security::Implicit => Protocol::Smtps,
+                Security::StartTls | Security::None => Protocol::Smtp,
+            },
+        };
+        self.all.iter().map(endpoint).collect()
     }
 
     /// Hands over one mail to the first of them that takes it, within one try. 4xx, a broken

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod copy;
 mod draft;
+mod glance;
 mod migrate;
 mod rows;
 mod sink;
@@ -14,6 +15,7 @@ mod vacuum;
 pub use backup::{Backup, backup};
 pub use check::{Checked, Fault, check};
 pub use copy::{Copied, copy};
+pub use glance::{Glance, glance, look_through};
 pub use migrate::{Migrated, migrate};
 pub use vacuum::{Vacuumed, vacuum};
 

@@ -24,7 +24,14 @@ pub const KIND: ActionKind = ActionKind {
         "required",
         "`url`, and if need be `method` (POST, PUT, PATCH, DELETE), `headers`, `body` in place of \
          the JSON, and `secret`, which signs: X-Watchbell-Signature",
-    )],
+    )
+    .keys(&[
+        OptionDoc::new("url", "secret", "required", "where to send the order"),
+        OptionDoc::new("method", "string", "\"POST\"", "POST, PUT, PATCH or DELETE"),
+        OptionDoc::new("headers", "table", "", "headers to send along"),
+        OptionDoc::new("body", "secret", "", "what to send in place of the JSON"),
+        OptionDoc::new("secret", "secret", "", "signs each order: X-Watchbell-Signature"),
+    ])],
     actions: &ActionName::ALL,
     example: r#"[check.recover]
 action = "scale_up"

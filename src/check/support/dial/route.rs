@@ -15,7 +15,8 @@ pub const IP_VERSION: OptionDoc = OptionDoc::new(
     "integer",
     "",
     "4 or 6 to use only addresses of that version; absent: whichever answers first",
-);
+)
+.or("string");
 
 /// The option of [`Route::resolver`].
 pub const RESOLVER: OptionDoc = OptionDoc::new(

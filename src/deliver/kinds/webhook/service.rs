@@ -4,7 +4,7 @@ use super::{Body, read_headers, signature};
 use crate::config::Section;
 use crate::deliver::presets;
 use crate::deliver::support::{Answer, Veil, classify, exchange};
-use crate::deliver::{Channel, Net, Outcome, Preview};
+use crate::deliver::{Channel, Endpoint, Net, Outcome, Preview};
 use crate::model::{Message, Secret};
 use crate::render::preset::{Call, Options, Preset};
 use async_trait::async_trait;
@@ -23,6 +23,8 @@ pub(super) struct Service {
     headers: HeaderMap,
     secret: Option<Secret>,
     veil: Veil,
+    /// The server of its first request.
+    endpoint: Option<Endpoint>,
     done: Mutex<Done>,
 }
 
@@ -67,6 +69,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
             return None;
         }
     };
+    let endpoint = calls.first().and_then(|call| Endpoint::of(&target(call).ok()?.1));
     if let Some(problem) = calls.iter().find_map(|call| target(call).err()) {
         section.report(unusable(&problem));
         return None;
@@ -88,7 +91,7 @@ pub(super) fn parse(section: &mut Section<'_>) -> Option<Box<dyn Channel>> {
         Ok(headers) => {
             let veil = Veil::over(secrets);
             let done = Mutex::default();
-            Some(Box::new(Service { preset, options, headers, secret, veil, done }))
+            Some(Box::new(Service { preset, options, headers, secret, veil, endpoint, done }))
         }
         Err(problem) => {
             section.error_at(&headers_at, problem);
@@ -121,6 +124,10 @@ impl Channel for Service {
         let bodies: Vec<String> =
             calls.iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
         Ok(Preview { content_type, body: self.veil.clean(&bodies.join("\n")) })
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        self.endpoint.iter().cloned().collect()
     }
 
     async fn send(&self, net: &Net, message: &Message) -> Outcome {
