@@ -110,6 +110,7 @@ pub fn create(slug: &str, terms: &CreatedHeartbeats) -> Option<PlannedCheck> {
     let name: Name = slug.into();
     Some(PlannedCheck {
         name: name.clone(),
+        renamed_from: None,
         kind,
         check: Box::new(check),
         judge: Judge::compile(&[], &[], &mut kind.all_facts()).ok()?,
