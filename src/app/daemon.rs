@@ -11,7 +11,7 @@ use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
 use super::lifeline::{self, Address};
 use super::monitor::{self, Event, Monitor, Parts};
-use super::plan::{self, Plan};
+use super::plan::{self, Judges, Plan};
 use super::service::Pulse;
 use super::task::CheckTask;
 use super::vitals::{self, Sources};
@@ -107,6 +107,8 @@ pub struct Running {
     lifeline: Address,
     own_limits: Arc<ArcSwap<OwnLimits>>,
     files: Arc<Watch>,
+    /// The compiled conditions of the plan in force.
+    judges: Judges,
     /// Told when files of the configuration have changed.
     files_changed: mpsc::Receiver<()>,
     /// What tells systemd and others that the daemon lives, and what it notices of itself.
@@ -156,7 +158,8 @@ impl Fixed {
 pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunError> {
     let started = clock.now();
     let files = Arc::new(Watch::default());
-    let mut plan = reload::load(path, &files).map_err(RunError::Configuration)?;
+    let mut judges = Judges::default();
+    let mut plan = reload::load(path, &files, &mut judges).map_err(RunError::Configuration)?;
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
     let doors = doors::open(&plan.api.settings).await?;
@@ -325,6 +328,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         lifeline,
         own_limits,
         files,
+        judges,
         files_changed,
         signs_of_life,
         _socket: socket,

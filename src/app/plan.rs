@@ -1,12 +1,14 @@
 //! From configuration files to a plan that can run, or to all problems at once.
 
 mod heartbeats;
+mod judges;
 mod names;
 mod routes;
 mod status_page;
 
 pub use super::plan_recover::PlannedRecovery;
 pub use heartbeats::{PlannedHeartbeat, PlannedPings, create};
+pub use judges::Judges;
 
 use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
@@ -112,7 +114,7 @@ pub struct PlannedCheck {
     /// What observes.
     pub check: Box<dyn Check>,
     /// What forms the opinion.
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     /// When it runs.
     pub cadence: Cadence,
     /// How long one run may take.
@@ -167,10 +169,11 @@ pub struct LoadOptions {
 /// # Errors
 /// All problems, of which at least one is an error, in the order of files and lines.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Plan, Vec<Problem>> {
-    load_noting(path, options, &mut BTreeSet::new())
+    load_noting(path, options, &mut BTreeSet::new(), &mut Judges::default())
 }
 
-/// The same, with the files and folders that bear on it, also where something is wrong with them.
+/// The same, with the files and folders that bear on it, also where something is wrong with them;
+/// `judges` remembers what was compiled from one time to the next.
 ///
 /// # Errors
 /// As [`load`].
@@ -178,15 +181,19 @@ pub fn load_noting(
     path: &Path,
     options: LoadOptions,
     files: &mut BTreeSet<PathBuf>,
+    judges: &mut Judges,
 ) -> Result<Plan, Vec<Problem>> {
     let mut problems = Problems::default();
     problems.reads(path);
-    let plan = read(path, options, &mut problems);
+    let plan = read(path, options, judges, &mut problems);
     files.clone_from(problems.files());
     let failed = problems.has_errors();
     let problems = problems.sorted();
     match plan {
-        Some(plan) if !failed => Ok(Plan { warnings: problems, ..plan }),
+        Some(plan) if !failed => {
+            judges.settle();
+            Ok(Plan { warnings: problems, ..plan })
+        }
         _ => Err(problems),
     }
 }
@@ -239,7 +246,12 @@ fn state_folder(base: &Path) -> PathBuf {
     }
 }
 
-fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Plan> {
+fn read(
+    path: &Path,
+    options: LoadOptions,
+    judges: &mut Judges,
+    problems: &mut Problems,
+) -> Option<Plan> {
     let file = config::read_file(path, problems)?;
     let base = base_of(path);
     let interpolator = Interpolator::new(base);
@@ -259,7 +271,7 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
     let now = System::start().wall();
     let maintenance = routes::build_maintenance(maintenance, zone, now, problems);
     let surroundings = Surroundings { time_zone: zone, recovery: settings.recovery };
-    let checks = read_checks(&folder, &interpolator, surroundings, problems);
+    let checks = read_checks(&folder, &interpolator, surroundings, judges, problems);
     heartbeats::check_addresses(&checks, &api.pings, problems);
     let url = settings.public_url.clone();
     let page = settings.status_page;
@@ -470,6 +482,7 @@ fn read_checks(
     folder: &Path,
     interpolator: &Interpolator,
     surroundings: Surroundings,
+    judges: &mut Judges,
     problems: &mut Problems,
 ) -> Vec<PlannedCheck> {
     let kinds: Vec<&'static str> = check_kinds::ALL.iter().map(|kind| kind.name).collect();
@@ -488,12 +501,13 @@ fn read_checks(
     }
     names::check(&raw_checks, problems);
     let checks = raw_checks.into_iter();
-    checks.filter_map(|raw| build_check(raw, surroundings, problems)).collect()
+    checks.filter_map(|raw| build_check(raw, surroundings, judges, problems)).collect()
 }
 
 fn build_check(
     raw: RawCheck<'_>,
     surroundings: Surroundings,
+    judges: &mut Judges,
     problems: &mut Problems,
 ) -> Option<PlannedCheck> {
     let public = status_page::shown_name(&raw);
@@ -513,7 +527,7 @@ fn build_check(
     let check = (kind.parse)(&mut table);
     let fingerprint = Sha256::new().chain_update(raw.fingerprint).chain_update(table.contents());
     table.finish(problems);
-    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, judges, problems);
     if kind.name == check_kinds::heartbeat::KIND.name {
         heartbeats::refuse_keys_of_runs(
             &raw.given,
@@ -576,12 +590,13 @@ fn build_judge(
     kind: &'static Kind,
     expect: &[(String, Place)],
     degraded_if: &[(String, Place)],
+    judges: &mut Judges,
     problems: &mut Problems,
-) -> Option<Judge> {
+) -> Option<Arc<Judge>> {
     let sources = |list: &[(String, Place)]| -> Vec<String> {
         list.iter().map(|(source, _)| source.clone()).collect()
     };
-    match Judge::compile(&sources(expect), &sources(degraded_if), &mut kind.all_facts()) {
+    match judges.get(kind, sources(expect), sources(degraded_if)) {
         Ok(judge) => Some(judge),
         Err(found) => {
             for found in found {

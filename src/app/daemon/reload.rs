@@ -4,7 +4,7 @@ use super::{Fixed, Running, make_tasks, own, refill, warn};
 use crate::app::alerting::own::CONFIGURATION;
 use crate::app::mail;
 use crate::app::monitor::Event;
-use crate::app::plan::{self, LoadOptions, Plan};
+use crate::app::plan::{self, Judges, LoadOptions, Plan};
 use crate::app::task::CheckTask;
 use crate::app::watch::Watch;
 use crate::config::{Level, Problem};
@@ -31,7 +31,7 @@ impl Running {
     /// # Errors
     /// The problems of a bad configuration.
     pub async fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
-        match load(&self.path, &self.files) {
+        match load(&self.path, &self.files, &mut self.judges) {
             Ok(plan) => Ok(self.put_in_force(plan).await),
             Err(problems) => {
                 own(&self.events, CONFIGURATION, reasons(&problems)).await;
@@ -55,7 +55,7 @@ impl Running {
         for file in changed.iter().take(CHANGED_SHOWN) {
             tracing::info!(file = %file.display(), "the configuration has changed");
         }
-        match load(&self.path, &self.files) {
+        match load(&self.path, &self.files, &mut self.judges) {
             Ok(plan) => Some(Ok(self.put_in_force(plan).await)),
             Err(_) => {
                 tokio::time::sleep(SECOND_LOOK).await;
@@ -121,9 +121,9 @@ impl Running {
 }
 
 /// Reads the configuration, and says from which files it did.
-pub(super) fn load(path: &Path, watch: &Watch) -> Result<Plan, Vec<Problem>> {
+pub(super) fn load(path: &Path, watch: &Watch, judges: &mut Judges) -> Result<Plan, Vec<Problem>> {
     let (before, mut files) = (watch.stamps(), BTreeSet::new());
-    let loaded = plan::load_noting(path, LoadOptions::default(), &mut files);
+    let loaded = plan::load_noting(path, LoadOptions::default(), &mut files, judges);
     watch.take(&files, &before, loaded.as_ref().ok().map(|plan| plan.watch));
     loaded
 }
