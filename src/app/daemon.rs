@@ -1,6 +1,9 @@
-//! Starts, reloads and stops the daemon.
+//! Starts and stops the daemon; `reload` reloads it.
 
-use super::alerting::{self, Alerting};
+mod reload;
+
+use super::alerting::Alerting;
+use super::alerting::own::STORE;
 use super::control::{AppControl, Asked};
 use super::doors::{self, DoorError, SocketFile};
 use super::gauges::Gauges;
@@ -8,14 +11,16 @@ use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
 use super::lifeline::{self, Address};
 use super::monitor::{self, Event, Monitor, Parts};
-use super::plan::{self, LoadOptions, Plan};
+use super::plan::{self, Judges, Plan};
 use super::service::Pulse;
 use super::task::CheckTask;
+use super::vitals::{self, Sources};
+use super::watch::{self as files, Watch};
 use super::{housekeeping, mail};
 use crate::chat::{self, Bots};
 use crate::check::Shared;
 use crate::clock::Clock;
-use crate::config::{Keep, Problem, StoreAddress};
+use crate::config::{Keep, OwnLimits, Problem, StoreAddress};
 use crate::deliver::Net;
 use crate::deliver::outbox::Outbox;
 use crate::model::{Board, CheckState, Name, Timestamp};
@@ -23,14 +28,14 @@ use crate::record::writer::{self, Writer};
 use crate::record::{self, Store, StoreError};
 use crate::recover::{Recoverer, Tools};
 use crate::schedule::Scheduler;
-use crate::serve::{self, Api, Control, Feed, Links, Reloaded, Settings};
+use crate::serve::{self, Api, Control, Feed, Links, Settings};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -100,8 +105,14 @@ pub struct Running {
     broken: CancellationToken,
     reloads: mpsc::Receiver<Asked>,
     lifeline: Address,
-    /// What tells systemd and others that the daemon lives.
-    signs_of_life: [JoinHandle<()>; 2],
+    own_limits: Arc<ArcSwap<OwnLimits>>,
+    files: Arc<Watch>,
+    /// The compiled conditions of the plan in force.
+    judges: Judges,
+    /// Told when files of the configuration have changed.
+    files_changed: mpsc::Receiver<()>,
+    /// What tells systemd and others that the daemon lives, and what it notices of itself.
+    signs_of_life: [JoinHandle<()>; 4],
     /// Removed when the daemon ends.
     _socket: Option<SocketFile>,
     /// Held as long as the daemon runs, so that no second one uses the same history.
@@ -146,7 +157,9 @@ impl Fixed {
 /// What stands in the way; nothing runs then.
 pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunError> {
     let started = clock.now();
-    let mut plan = plan::load(path, LoadOptions::default()).map_err(RunError::Configuration)?;
+    let files = Arc::new(Watch::default());
+    let mut judges = Judges::default();
+    let mut plan = reload::load(path, &files, &mut judges).map_err(RunError::Configuration)?;
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
     let doors = doors::open(&plan.api.settings).await?;
@@ -169,9 +182,11 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let (writer, writer_task, outbox) = mail::start(&store, &clock, net, &events, health);
     let rules = mail::rules(&plan);
     let channels = rules.channels.len();
+    let remembered: HashSet<Name> = saved.states.iter().map(|(name, _)| name.clone()).collect();
     let made_by_pings: Vec<_> =
         saved.states.iter().filter(|(_, state)| is_made(state)).cloned().collect();
-    let core = Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
+    let mut core =
+        Alerting::new(rules.clone(), saved.silences, saved.states, &saved.notices, started);
     let operators = mail::operators(&plan);
     let past = (&saved.notices, &core.suppressed());
     let leftovers = outbox.open(mail::destinations(&mut plan, &store, &links), past.0, past.1);
@@ -181,6 +196,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let board = Arc::new(Board::default());
     let gauges = Arc::new(Gauges::default());
     let feed = Arc::new(Feed::new(started.wall));
+    core.judge_own_anew(clock.now());
     let parts = Parts {
         clock: Arc::clone(&clock),
         board: Arc::clone(&board),
@@ -196,7 +212,7 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let heartbeats = Arc::new(Heartbeats::new(Arc::clone(&shared)));
     heartbeats.keep_created(&mut tasks, &plan.api.pings, &made_by_pings);
     heartbeats.set(&tasks, plan.api.pings.clone());
-    refill(tasks.values(), &*store, started.wall).await;
+    refill(tasks.values(), |name| remembered.contains(name), &*store, started.wall).await;
     let mut monitor = Monitor::new(parts, core);
     monitor.take(tasks.values().cloned().collect(), rules);
     let broken = CancellationToken::new();
@@ -204,8 +220,6 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
     let writer_task = vital(async { writer_task.await.unwrap_or_default() }, &broken);
     let jobs = Arc::new(Jobs::new(scheduler.clone(), Arc::clone(&board)));
     jobs.replace(tasks.clone()).await;
-    // Whatever the daemon said of itself before this start is judged anew.
-    own(&events, alerting::CONFIG, None).await;
     tokio::spawn(watch_store(health_seen.clone(), events.downgrade()));
 
     let settings = Arc::new(ArcSwap::from_pointee(plan.api_settings()));
@@ -271,9 +285,22 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         api = %address,
         "watchbell is running"
     );
+    let own_limits = Arc::new(ArcSwap::from_pointee(plan.own_limits));
+    let sources = Sources {
+        clock: Arc::clone(&clock),
+        scheduler: scheduler.clone(),
+        outbox: Arc::clone(&outbox),
+    };
+    let (changed, files_changed) = mpsc::channel(1);
+    let of_vitals = vitals::follow(sources, Arc::clone(&own_limits), events.downgrade());
     let lifeline = Address::new(plan.heartbeat_url.map(Arc::new).into());
     let of_lifeline = lifeline::follow(Arc::clone(&pulse), http, Arc::clone(&lifeline));
-    let signs_of_life = [tokio::spawn(Arc::clone(&pulse).follow()), tokio::spawn(of_lifeline)];
+    let signs_of_life = [
+        tokio::spawn(Arc::clone(&pulse).follow()),
+        tokio::spawn(of_lifeline),
+        tokio::spawn(of_vitals),
+        tokio::spawn(files::follow(Arc::clone(&files), changed)),
+    ];
     Ok(Running {
         path: path.to_owned(),
         clock,
@@ -299,6 +326,10 @@ pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunErr
         broken,
         reloads,
         lifeline,
+        own_limits,
+        files,
+        judges,
+        files_changed,
         signs_of_life,
         _socket: socket,
         _lock: lock,
@@ -322,6 +353,8 @@ fn vital(
 pub enum Next {
     /// Somebody wants it to read its configuration again, and to be told what came of it.
     Reload(Asked),
+    /// Files of the configuration have changed, and are watched: [`Running::take_changes`].
+    Changed,
     /// It cannot go on.
     Failed,
 }
@@ -333,80 +366,8 @@ impl Running {
         tokio::select! {
             () = self.broken.cancelled() => Next::Failed,
             Some(asked) = self.reloads.recv() => Next::Reload(asked),
+            Some(()) = self.files_changed.recv() => Next::Changed,
         }
-    }
-
-    /// Reads the configuration again. A good one takes the place of the old one; checks that did
-    /// not change keep their state and their timing. A bad one changes nothing.
-    ///
-    /// It may take as long as a try in flight to a channel that is removed. If the future is
-    /// dropped, only [`Running::stop`] should follow.
-    ///
-    /// # Errors
-    /// The problems of a bad configuration.
-    pub async fn reload(&mut self) -> Result<Reloaded, Vec<Problem>> {
-        let mut plan = match plan::load(&self.path, LoadOptions::default()) {
-            Ok(plan) => plan,
-            Err(problems) => {
-                let first = problems.first().map(ToString::to_string).unwrap_or_default();
-                let trouble = format!(
-                    "a reload found a configuration that cannot be used; the old one goes on: \
-                     {first}"
-                );
-                own(&self.events, alerting::CONFIG, Some(trouble)).await;
-                return Err(problems);
-            }
-        };
-        warn(&plan.warnings);
-        if Fixed::of(&plan) != self.fixed {
-            tracing::warn!(
-                "`name`, `max_in_flight`, `store`, `keep`, `listen`, `socket` and `tls` change only \
-                 with a restart"
-            );
-        }
-        plan.name = self.fixed.name.clone();
-        let (rules, max_at_once) = (mail::rules(&plan), plan.recovery.max_at_once);
-        let since = mail::look_back(&plan.channels, self.clock.wall());
-        let past = match self.store.load(since).await {
-            Ok(saved) => saved.notices,
-            Err(error) => {
-                tracing::warn!(%error, "new channels start without what the store remembers");
-                Vec::new()
-            }
-        };
-        let mut tasks = make_tasks(plan.checks.split_off(0), &self.tasks, &self.shared);
-        // No ping makes a check from here on until the new plan is in force.
-        let held = self.heartbeats.hold().await;
-        self.heartbeats.keep_created(&mut tasks, &plan.api.pings, &[]);
-        let fresh = tasks.iter().filter(|(name, task)| {
-            self.tasks.get(*name).is_none_or(|known| !Arc::ptr_eq(known, task))
-        });
-        refill(fresh.map(|(_, task)| task), &*self.store, self.clock.wall()).await;
-        let (added, changed, removed) = difference(&self.tasks, &tasks);
-        let settings = plan.api_settings();
-        settings.keys.remember(&self.settings.load().keys);
-        self.settings.store(Arc::new(settings));
-        let operators = mail::operators(&plan);
-        // The old mailboxes stay until nothing goes there any more: what opens meanwhile is told.
-        let destinations = mail::destinations(&mut plan, &self.store, &self.links);
-        let leftovers = self.outbox.open(destinations, &past, &HashMap::new());
-        let (done, answer) = oneshot::channel();
-        let event = Event::Reload { tasks: tasks.values().cloned().collect(), rules, done };
-        if self.events.send(event).await.is_ok() {
-            // Without an answer the monitor is gone, which only happens while stopping.
-            let _ = answer.await;
-        }
-        self.jobs.replace(tasks.clone()).await;
-        self.heartbeats.set(&tasks, plan.api.pings.clone());
-        drop(held);
-        self.recoverer.set_max_at_once(max_at_once);
-        self.lifeline.store(plan.heartbeat_url.map(Arc::new));
-        self.tasks = tasks;
-        self.bots.set(operators, plan.time_zone).await;
-        own(&self.events, alerting::CONFIG, None).await;
-        tracing::info!("configuration reloaded: +{added} checks, ~{changed}, -{removed}");
-        self.outbox.close(leftovers).await;
-        Ok(Reloaded { added, changed, removed })
     }
 
     /// Stops, in the reverse order of the start, each part within a bound: requests, then runs,
@@ -452,9 +413,9 @@ fn warn(warnings: &[Problem]) {
     }
 }
 
-async fn own(events: &mpsc::Sender<Event>, name: &str, trouble: Option<String>) {
+async fn own(events: &mpsc::Sender<Event>, name: &str, why: Vec<String>) {
     // It fails only while the daemon stops.
-    let _ = events.send(Event::Own { name: name.into(), trouble }).await;
+    let _ = events.send(Event::Own { name: name.into(), why }).await;
 }
 
 /// Tells the monitor how the store is, each time that changes between well and failing.
@@ -468,7 +429,7 @@ async fn watch_store(
         if told != Some(trouble.is_some()) {
             told = Some(trouble.is_some());
             let Some(events) = events.upgrade() else { return };
-            own(&events, alerting::STORE, trouble).await;
+            own(&events, STORE, trouble.into_iter().collect()).await;
         }
         if health.changed().await.is_err() {
             return;
@@ -493,24 +454,20 @@ fn make_tasks(
         .collect()
 }
 
-/// How many checks were added, changed and removed.
-fn difference(
-    old: &HashMap<Name, Arc<CheckTask>>,
-    new: &HashMap<Name, Arc<CheckTask>>,
-) -> (usize, usize, usize) {
-    let added = new.keys().filter(|name| !old.contains_key(*name)).count();
-    let removed = old.keys().filter(|name| !new.contains_key(*name)).count();
-    let changed = new
-        .iter()
-        .filter(|(name, task)| old.get(*name).is_some_and(|known| !Arc::ptr_eq(known, task)))
-        .count();
-    (added, changed, removed)
-}
-
 /// Windows go on with what the history holds, so that a restart does not empty them.
-async fn refill(tasks: impl Iterator<Item = &Arc<CheckTask>>, store: &dyn Store, now: Timestamp) {
+///
+/// What a check with another name knows is still under the old one there, if that is `known`.
+async fn refill(
+    tasks: impl Iterator<Item = &Arc<CheckTask>>,
+    known: impl Fn(&Name) -> bool,
+    store: &dyn Store,
+    now: Timestamp,
+) {
     for task in tasks {
-        if let Err(error) = task.refill(store, now).await {
+        let name = &task.planned.name;
+        let before = task.planned.renamed_from.as_ref();
+        let before = before.filter(|before| known(before) && !known(name));
+        if let Err(error) = task.refill(before.unwrap_or(name), store, now).await {
             let check = &task.planned.name;
             tracing::warn!(%check, %error, "the windows of this check start empty");
         }

@@ -8,7 +8,7 @@ use crate::check::Shared;
 use crate::model::{CheckState, Name, Ping, PingAddress, PingAnswer, Signal, name_problem, uuid};
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
@@ -58,13 +58,15 @@ impl Heartbeats {
     ) {
         let Some(terms) = &pings.created else { return };
         let known = self.directory.load();
+        let renamed = tasks.values().filter_map(|task| task.planned.renamed_from.clone());
+        let renamed: HashSet<Name> = renamed.collect();
         let of_now = known.all.values().filter(|task| is_created(task));
         let of_now = of_now.map(|task| task.planned.name.clone());
         let made = |(name, state): &(Name, CheckState)| {
             state.heartbeat.as_ref().is_some_and(|beat| beat.created).then(|| name.clone())
         };
         for name in of_now.chain(saved.iter().filter_map(made)) {
-            if tasks.contains_key(&name) {
+            if tasks.contains_key(&name) || renamed.contains(&name) {
                 continue;
             }
             let Some(planned) = plan::create(&name, terms) else { continue };

@@ -17,6 +17,8 @@ pub mod plan;
 mod plan_recover;
 pub mod service;
 mod task;
+mod vitals;
+mod watch;
 
 pub use control::Asked;
 pub use daemon::{Next, RunError, Running, start};

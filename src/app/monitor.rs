@@ -65,7 +65,7 @@ pub enum Event {
         /// The name of the incident, which starts with `watchbell:`.
         name: Name,
         /// Why it fails; nothing if it works.
-        trouble: Option<String>,
+        why: Vec<String>,
     },
     /// A recipient of a channel no longer takes messages, or takes them again.
     Channel {
@@ -199,10 +199,14 @@ impl Monitor {
             let name = task.planned.name.clone();
             let watched = match old.remove(&name) {
                 Some(watched) if Arc::ptr_eq(&watched.task, &task) => watched,
-                _ => {
+                known => {
                     let runs = task.planned.heartbeat.is_none();
                     let first = runs.then(|| task.planned.cadence.first(&name, now));
-                    Watched::new(task, first.and_then(|first| first.shown(now)))
+                    let before = task.planned.renamed_from.as_ref().filter(|_| known.is_none());
+                    let before = before.and_then(|before| old.remove(before));
+                    let facts = before.map(|before| before.facts);
+                    let fresh = Watched::new(task, first.and_then(|first| first.shown(now)));
+                    Watched { facts: facts.unwrap_or_default(), ..fresh }
                 }
             };
             self.checks.insert(name, watched);
@@ -248,7 +252,7 @@ impl Monitor {
     fn event(&mut self, event: Event) {
         let now = self.parts.clock.now();
         match event {
-            Event::Own { name, trouble } => self.core.own(&name, trouble, now),
+            Event::Own { name, why } => self.core.own(&name, why, now),
             Event::Channel { channel, recipient, trouble } => {
                 self.core.channel(&channel, recipient, trouble, now);
             }
@@ -331,6 +335,11 @@ impl Monitor {
                         started.withdraw();
                     }
                 }
+                Effect::Rename { old, new } => {
+                    self.parts.board.rename(&old, &new);
+                    self.parts.outbox.rename(&old, &new);
+                    own_changed = true;
+                }
                 Effect::Show(name) => self.show(&name),
                 Effect::Hide(name) => self.parts.board.remove(&name),
             }
@@ -409,6 +418,7 @@ fn spec(planned: &PlannedCheck) -> CheckSpec {
         timeout: planned.timeout,
         parents: planned.depends_on.clone(),
         heartbeat: planned.heartbeat.as_ref().map(|heartbeat| Arc::clone(&heartbeat.terms)),
+        renamed_from: planned.renamed_from.clone(),
         recovery: planned.recover.as_ref().map(|recovery| recovery.policy.clone()),
     }
 }

@@ -1,18 +1,22 @@
 //! From configuration files to a plan that can run, or to all problems at once.
 
 mod heartbeats;
+mod judges;
+mod names;
 mod routes;
 mod status_page;
 
 pub use super::plan_recover::PlannedRecovery;
 pub use heartbeats::{PlannedHeartbeat, PlannedPings, create};
+pub use judges::Judges;
 
 use super::plan_recover::build_recovery;
 use crate::check::{Check, Kind, kinds as check_kinds};
 use crate::clock::{Clock as _, System};
 use crate::config::{
-    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, Place, Problem, Problems,
-    RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings, TlsFiles,
+    self, ApiSettings, History, Interpolator, Keep, KeyMaterial, OwnLimits, Place, Problem,
+    Problems, RawChannel, RawCheck, RawKey, RawSchedule, RecoverySettings, Section, Settings,
+    TlsFiles,
 };
 use crate::deliver::mailbox::Terms;
 use crate::deliver::{Channel, ChannelKind, kinds as channel_kinds};
@@ -27,7 +31,7 @@ use crate::schedule::Cadence;
 use crate::serve::{self, ApiKey, Certificate, Keys, Scope, Spans, StatusPage};
 use chrono_tz::Tz;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +50,10 @@ pub struct Plan {
     pub heartbeat_url: Option<Secret>,
     /// Checks that may run at the same time.
     pub max_in_flight: usize,
+    /// From when on the daemon says something of itself.
+    pub own_limits: OwnLimits,
+    /// Whether changed files are taken without being asked.
+    pub watch: bool,
     /// Where history is kept, and how long.
     pub history: History,
     /// The status API.
@@ -99,12 +107,14 @@ impl Plan {
 pub struct PlannedCheck {
     /// Its name.
     pub name: Name,
+    /// The name whose past it takes over, if that is no longer there under its own.
+    pub renamed_from: Option<Name>,
     /// Its kind.
     pub kind: &'static Kind,
     /// What observes.
     pub check: Box<dyn Check>,
     /// What forms the opinion.
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     /// When it runs.
     pub cadence: Cadence,
     /// How long one run may take.
@@ -159,12 +169,31 @@ pub struct LoadOptions {
 /// # Errors
 /// All problems, of which at least one is an error, in the order of files and lines.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Plan, Vec<Problem>> {
+    load_noting(path, options, &mut BTreeSet::new(), &mut Judges::default())
+}
+
+/// The same, with the files and folders that bear on it, also where something is wrong with them;
+/// `judges` remembers what was compiled from one time to the next.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_noting(
+    path: &Path,
+    options: LoadOptions,
+    files: &mut BTreeSet<PathBuf>,
+    judges: &mut Judges,
+) -> Result<Plan, Vec<Problem>> {
     let mut problems = Problems::default();
-    let plan = read(path, options, &mut problems);
+    problems.reads(path);
+    let plan = read(path, options, judges, &mut problems);
+    files.clone_from(problems.files());
     let failed = problems.has_errors();
     let problems = problems.sorted();
     match plan {
-        Some(plan) if !failed => Ok(Plan { warnings: problems, ..plan }),
+        Some(plan) if !failed => {
+            judges.settle();
+            Ok(Plan { warnings: problems, ..plan })
+        }
         _ => Err(problems),
     }
 }
@@ -217,7 +246,12 @@ fn state_folder(base: &Path) -> PathBuf {
     }
 }
 
-fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Plan> {
+fn read(
+    path: &Path,
+    options: LoadOptions,
+    judges: &mut Judges,
+    problems: &mut Problems,
+) -> Option<Plan> {
     let file = config::read_file(path, problems)?;
     let base = base_of(path);
     let interpolator = Interpolator::new(base);
@@ -230,13 +264,14 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
 
     let Settings { channels, routes, maintenance, templates, checks: folder, api, .. } = settings;
     let zone = settings.time_zone;
+    problems.reads(&templates);
     let api = build_api(api, options.without_secrets, problems);
     let channels = build_channels(channels, &templates, problems);
     let routes = routes::build_routes(routes, &channels, zone, problems);
     let now = System::start().wall();
     let maintenance = routes::build_maintenance(maintenance, zone, now, problems);
     let surroundings = Surroundings { time_zone: zone, recovery: settings.recovery };
-    let checks = read_checks(&folder, &interpolator, surroundings, problems);
+    let checks = read_checks(&folder, &interpolator, surroundings, judges, problems);
     heartbeats::check_addresses(&checks, &api.pings, problems);
     let url = settings.public_url.clone();
     let page = settings.status_page;
@@ -247,6 +282,8 @@ fn read(path: &Path, options: LoadOptions, problems: &mut Problems) -> Option<Pl
         public_url: settings.public_url,
         heartbeat_url: settings.heartbeat_url,
         max_in_flight: settings.max_in_flight,
+        own_limits: settings.own_limits,
+        watch: settings.watch,
         history: settings.history,
         api,
         status_page: Arc::new(page),
@@ -404,6 +441,7 @@ fn build_renderer(
             }
         };
     };
+    problems.reads(&file);
     let source = match std::fs::read_to_string(&file) {
         Ok(source) => source,
         Err(error) => {
@@ -444,6 +482,7 @@ fn read_checks(
     folder: &Path,
     interpolator: &Interpolator,
     surroundings: Surroundings,
+    judges: &mut Judges,
     problems: &mut Problems,
 ) -> Vec<PlannedCheck> {
     let kinds: Vec<&'static str> = check_kinds::ALL.iter().map(|kind| kind.name).collect();
@@ -460,65 +499,15 @@ fn read_checks(
         let hint = "each `[[check]]` in a file `*.toml` of this folder is one";
         problems.file_warning(folder, "there is no check: nothing is watched", hint);
     }
-    check_names(&raw_checks, problems);
-    check_dependencies(&raw_checks, problems);
+    names::check(&raw_checks, problems);
     let checks = raw_checks.into_iter();
-    checks.filter_map(|raw| build_check(raw, surroundings, problems)).collect()
-}
-
-/// A name that stands twice is an error, wherever the two are.
-fn check_names(checks: &[RawCheck<'_>], problems: &mut Problems) {
-    let mut places: HashMap<&str, &Place> = HashMap::new();
-    for check in checks {
-        let Some(name) = check.name.as_deref() else { continue };
-        if let Some(first) = places.get(name) {
-            let message = format!("a check `{name}` exists already");
-            problems.push(check.place.error(message).hint(format!("it stands in {first}")));
-        } else {
-            places.insert(name, &check.place);
-        }
-    }
-}
-
-/// A dependency on an unknown check, or one that leads back to itself, is an error.
-fn check_dependencies(checks: &[RawCheck<'_>], problems: &mut Problems) {
-    let by_name: HashMap<&str, &RawCheck<'_>> =
-        checks.iter().filter_map(|check| Some((check.name.as_deref()?, check))).collect();
-    for (name, check) in &by_name {
-        for (parent, place) in &check.depends_on {
-            if !by_name.contains_key(parent.as_str()) {
-                let problem = place.error(format!("there is no check `{parent}`"));
-                problems.push(problem.did_you_mean(parent, by_name.keys().copied()));
-            } else if let Some(way) = way_back(&by_name, parent, name) {
-                let circle = format!("the dependency goes in a circle: {name} -> {way}");
-                problems.push(place.error(circle));
-            }
-        }
-    }
-}
-
-/// The way over dependencies from `from` to `to`, in words.
-fn way_back(by_name: &HashMap<&str, &RawCheck<'_>>, from: &str, to: &str) -> Option<String> {
-    let mut seen = vec![from.to_owned()];
-    let mut open = vec![(from.to_owned(), from.to_owned())];
-    while let Some((at, way)) = open.pop() {
-        if at == to {
-            return Some(way);
-        }
-        let parents = by_name.get(at.as_str()).map(|check| check.depends_on.as_slice());
-        for (parent, _) in parents.unwrap_or_default() {
-            if !seen.contains(parent) {
-                seen.push(parent.clone());
-                open.push((parent.clone(), format!("{way} -> {parent}")));
-            }
-        }
-    }
-    None
+    checks.filter_map(|raw| build_check(raw, surroundings, judges, problems)).collect()
 }
 
 fn build_check(
     raw: RawCheck<'_>,
     surroundings: Surroundings,
+    judges: &mut Judges,
     problems: &mut Problems,
 ) -> Option<PlannedCheck> {
     let public = status_page::shown_name(&raw);
@@ -538,7 +527,7 @@ fn build_check(
     let check = (kind.parse)(&mut table);
     let fingerprint = Sha256::new().chain_update(raw.fingerprint).chain_update(table.contents());
     table.finish(problems);
-    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, judges, problems);
     if kind.name == check_kinds::heartbeat::KIND.name {
         heartbeats::refuse_keys_of_runs(
             &raw.given,
@@ -573,6 +562,7 @@ fn build_check(
     let policy = if heartbeat.is_some() { heartbeats::at_once(policy) } else { policy };
     Some(PlannedCheck {
         name,
+        renamed_from: raw.renamed_from.map(|(name, _)| name),
         kind,
         check: check?,
         judge: judge?,
@@ -600,12 +590,13 @@ fn build_judge(
     kind: &'static Kind,
     expect: &[(String, Place)],
     degraded_if: &[(String, Place)],
+    judges: &mut Judges,
     problems: &mut Problems,
-) -> Option<Judge> {
+) -> Option<Arc<Judge>> {
     let sources = |list: &[(String, Place)]| -> Vec<String> {
         list.iter().map(|(source, _)| source.clone()).collect()
     };
-    match Judge::compile(&sources(expect), &sources(degraded_if), &mut kind.all_facts()) {
+    match judges.get(kind, sources(expect), sources(degraded_if)) {
         Ok(judge) => Some(judge),
         Err(found) => {
             for found in found {

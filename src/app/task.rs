@@ -3,7 +3,7 @@
 use super::plan::PlannedCheck;
 use crate::check::{Run, Shared};
 use crate::judge::{PastRun, Windows};
-use crate::model::{Facts, Judgement, Observation, RunResult, Status, Timestamp, Verdict};
+use crate::model::{Facts, Judgement, Name, Observation, RunResult, Status, Timestamp, Verdict};
 use crate::record::{Page, Store, StoreError};
 use crate::schedule::Task;
 use async_trait::async_trait;
@@ -40,11 +40,16 @@ impl CheckTask {
             && dry_run(&self.planned) == dry_run(planned)
     }
 
-    /// Fills the windows of its conditions from the history, as far back as they look.
+    /// Fills the windows of its conditions from the history of `name`, as far back as they look.
     ///
     /// # Errors
     /// The store failed; the windows hold what came before that.
-    pub async fn refill(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn refill(
+        &self,
+        name: &Name,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let reach = {
             let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
             if windows.is_empty() {
@@ -55,7 +60,7 @@ impl CheckTask {
         let mut past: Vec<RunResult> = Vec::new();
         let mut page = Page { limit: 1000, cursor: None };
         loop {
-            let piece = store.results(&self.planned.name, &page).await?;
+            let piece = store.results(name, &page).await?;
             let read = piece.items.len();
             let fresh = piece.items.into_iter().take_while(|run| now.since(run.at) <= reach);
             let before = past.len();

@@ -61,6 +61,9 @@ fn tell(done: &Json, json: bool) -> anyhow::Result<()> {
     }
     let count = |key: &str| text(&done[key]);
     let (added, changed, removed) = (count("added"), count("changed"), count("removed"));
-    output::line(&format!("reloaded: +{added} checks, ~{changed}, -{removed}"));
+    let renamed = done["renamed"].as_array().into_iter().flatten();
+    let renamed = renamed.map(|it| format!(", {} is now {}", text(&it["from"]), text(&it["to"])));
+    let renamed: String = renamed.collect();
+    output::line(&format!("reloaded: +{added} checks, ~{changed}, -{removed}{renamed}"));
     Ok(())
 }

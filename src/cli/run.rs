@@ -1,9 +1,9 @@
 use super::log::{self, LogFormat};
 use super::{ConfigArgs, Exit, output};
-use crate::app::{self, Next, RunError, Running, service};
+use crate::app::{self, Asked, Next, RunError, Running, service};
 use crate::clock::System;
 use crate::config::{Level, Problem};
-use crate::serve::{ReloadError, Reloaded};
+use crate::serve::ReloadError;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -62,12 +62,13 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
     service::ready();
     let mut failed = false;
     loop {
-        let asked = tokio::select! {
+        let why = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => None,
+            _ = hangup.recv() => Why::Signal,
             next = running.next() => match next {
-                Next::Reload(asked) => Some(asked),
+                Next::Reload(asked) => Why::Asked(asked),
+                Next::Changed => Why::Changed,
                 Next::Failed => {
                     tracing::error!("a part of the daemon failed; it ends, to be restarted");
                     failed = true;
@@ -79,10 +80,7 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
             // A reload may take a while, and nobody who stops should wait for it.
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            reloaded = reload(&mut running) => if let Some(asked) = asked {
-                // Whoever asked may have gone away.
-                let _ = asked.send(reloaded);
-            },
+            () = reload(&mut running, why) => {}
         }
     }
     service::stopping();
@@ -92,15 +90,33 @@ async fn daemon(path: &Path) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::Unknown } else { Exit::Fine })
 }
 
-async fn reload(running: &mut Running) -> Result<Reloaded, ReloadError> {
+/// Why the configuration is read again.
+enum Why {
+    /// By a signal.
+    Signal,
+    /// Its files have changed.
+    Changed,
+    /// By somebody who waits for what comes of it.
+    Asked(Asked),
+}
+
+async fn reload(running: &mut Running, why: Why) {
     service::reloading();
-    let reloaded = running.reload().await;
+    let reloaded = match &why {
+        Why::Changed => running.take_changes().await,
+        Why::Signal | Why::Asked(_) => Some(running.reload().await),
+    };
     service::ready();
-    reloaded.map_err(|problems| {
+    let Some(reloaded) = reloaded else { return };
+    let reloaded = reloaded.map_err(|problems| {
         problems.iter().for_each(report);
         tracing::error!("the new configuration cannot be used; the old one goes on");
         ReloadError::Configuration(problems.iter().map(ToString::to_string).collect())
-    })
+    });
+    if let Why::Asked(asked) = why {
+        // Whoever asked may have gone away.
+        let _ = asked.send(reloaded);
+    }
 }
 
 fn report(problem: &Problem) {

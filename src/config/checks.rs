@@ -3,7 +3,7 @@ use super::problem::{Place, Problems, SourceFile};
 use super::recover::{RawRecovery, read_recovery};
 use super::section::Section;
 use super::status_page::shown;
-use crate::model::{Labels, Name, Severity};
+use crate::model::{Labels, Name, Severity, name_problem};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub struct RawCheck<'i> {
     /// Its name, if it has a proper one.
     pub name: Option<Name>,
+    /// What it was called before, and where that stands.
+    pub renamed_from: Option<(Name, Place)>,
     /// When it runs, if it says so properly.
     pub schedule: Option<RawSchedule>,
     /// How long one run may take.
@@ -98,8 +100,10 @@ pub enum RawSchedule {
     },
 }
 
-/// Reads every `*.toml` in `folder`, in the order of their names.
+/// Reads every `*.toml` in `folder`, in the order of their names. What editors and configuration
+/// systems hide there behind a dot is none.
 pub fn read_check_files(folder: &Path, problems: &mut Problems) -> Vec<Arc<SourceFile>> {
+    problems.reads(folder);
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
@@ -116,10 +120,16 @@ pub fn read_check_files(folder: &Path, problems: &mut Problems) -> Vec<Arc<Sourc
         .filter_map(Result::ok)
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| !is_hidden(path))
         .filter(|path| !path.is_dir())
         .collect();
     paths.sort();
     paths.iter().filter_map(|path| read_file(path, problems)).collect()
+}
+
+/// Whether the name of a file starts with a dot.
+pub fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Reads one configuration file.
@@ -176,6 +186,11 @@ fn read_check<'i>(
     let given = OF_RUNS.into_iter().filter(|key| table.has(key));
     let given: Vec<(&'static str, Place)> = given.map(|key| (key, table.place_of(key))).collect();
     let name = read_name(table);
+    let renamed_place = table.place_of("renamed_from");
+    let renamed_from = table.built("renamed_from", |name: String| match name_problem(&name) {
+        None => Ok(Name::from(name)),
+        Some(problem) => Err(format!("`{name}` cannot have been a name: {problem}")),
+    });
     let schedule = read_schedule(table);
     let timeout =
         table.built("timeout", |text: String| positive(&text)).unwrap_or(Duration::from_secs(10));
@@ -204,6 +219,7 @@ fn read_check<'i>(
     let kind = table.kind_table(kinds);
     RawCheck {
         name,
+        renamed_from: renamed_from.map(|name| (name, renamed_place)),
         schedule,
         timeout,
         expect,

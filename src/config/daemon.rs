@@ -1,4 +1,5 @@
 use super::api::{ApiSettings, read_api};
+use super::own::{OwnLimits, read_own_limits};
 use super::problem::Place;
 use super::recover::{RecoverySettings, read_recovery_settings};
 use super::routes::{RawMaintenance, RawRoute, read_maintenance, read_routes};
@@ -29,6 +30,10 @@ pub struct Settings<'i> {
     pub templates: PathBuf,
     /// Checks that may run at the same time.
     pub max_in_flight: usize,
+    /// From when on the daemon says something of itself.
+    pub own_limits: OwnLimits,
+    /// Whether changed files are taken without being asked.
+    pub watch: bool,
     /// Where history is kept, and how long.
     pub history: History,
     /// The status API.
@@ -200,6 +205,8 @@ pub fn read_settings<'i>(
         checks: base.join("checks.d"),
         templates: base.join("alert-templates"),
         max_in_flight: 1000,
+        own_limits: OwnLimits::default(),
+        watch: false,
         history: History {
             store: StoreAddress::Sqlite(state_folder.join("watchbell.db")),
             state_folder: state_folder.to_owned(),
@@ -274,6 +281,11 @@ fn read_daemon(table: &mut Section<'_>, settings: &mut Settings<'_>) {
         if limit == 0 { Err("must be at least 1".to_owned()) } else { Ok(limit) }
     }) {
         settings.max_in_flight = limit;
+    }
+    settings.watch = table.or("watch", false);
+    if let Some(mut own) = table.table("own_incidents") {
+        settings.own_limits = read_own_limits(&mut own);
+        table.finish_child(own);
     }
 }
 

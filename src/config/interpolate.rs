@@ -98,8 +98,17 @@ impl Interpolator {
                 );
                 return Some(STAND_IN.to_owned());
             };
-            match self.look_up(&rest[start + 2..start + end]) {
-                Ok(value) => out.push_str(&value),
+            let name = &rest[start + 2..start + end];
+            if let Some(path) = name.strip_prefix("file:") {
+                problems.reads(&self.base.join(path));
+            }
+            match self.look_up(name) {
+                Ok(value) => {
+                    if self.secrets {
+                        problems.hides(&value);
+                    }
+                    out.push_str(&value);
+                }
                 Err((message, hint)) => {
                     problems.push(place.error(message).hint(hint));
                     known = false;

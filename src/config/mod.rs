@@ -6,6 +6,7 @@ mod daemon;
 pub mod docs;
 mod fingerprint;
 mod interpolate;
+mod own;
 mod problem;
 mod recover;
 mod routes;
@@ -14,11 +15,14 @@ mod shown;
 mod status_page;
 
 pub use api::{ApiSettings, CreatedHeartbeats, KeyMaterial, Origins, RawKey, TlsFiles};
-pub use checks::{RawCheck, RawSchedule, UnknownAfter, read_check_files, read_checks, read_file};
+pub use checks::{
+    RawCheck, RawSchedule, UnknownAfter, is_hidden, read_check_files, read_checks, read_file,
+};
 pub use daemon::{
     History, Keep, Rate, RawChannel, Settings, StoreAddress, parse_zone, read_settings,
 };
 pub use interpolate::{Interpolator, PLACEHOLDER_HOST};
+pub use own::OwnLimits;
 pub use problem::{Level, Place, Problem, Problems, SourceFile};
 pub use recover::{RawRecovery, RecoverySettings};
 pub use routes::{RawEscalation, RawMaintenance, RawRoute, RawTimes};

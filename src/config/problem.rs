@@ -1,16 +1,23 @@
-use crate::model::did_you_mean;
+use crate::model::{Secret, did_you_mean};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A configuration file that was read, for turning byte offsets into lines and columns.
-#[derive(Debug)]
 pub struct SourceFile {
     /// Where it was read from, as people know it.
     pub path: PathBuf,
     /// What it said.
     pub text: String,
+}
+
+/// Without the text, in which secrets may stand.
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl SourceFile {
@@ -77,14 +84,22 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that is wrong, gathered while loading.
+/// All that is wrong, gathered while loading, and from which files.
 #[derive(Clone, Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    files: BTreeSet<PathBuf>,
+    /// What stood in the place of `${…}`.
+    secrets: BTreeSet<Secret>,
+}
+
+/// A value that is shorter than this is taken for a word, such as `10s` or `prod`.
+const SECRET_LENGTH: usize = 6;
 
 impl Problems {
     /// Adds one.
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.found.push(problem);
     }
 
     /// Adds one about a whole file.
@@ -102,20 +117,50 @@ impl Problems {
     /// Adds a warning about a whole file or folder.
     pub fn file_warning(&mut self, path: &Path, message: &str, hint: &str) {
         self.file(path, message, Some(hint));
-        if let Some(last) = self.0.last_mut() {
+        if let Some(last) = self.found.last_mut() {
             last.level = Level::Warning;
         }
     }
 
+    /// Says that a file or folder bears on the configuration, whether it can be read or not.
+    pub fn reads(&mut self, path: &Path) {
+        self.files.insert(path.to_owned());
+    }
+
+    /// The files and folders that bear on the configuration.
+    pub fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
+    /// Says that a value came from the environment or a file: no problem quotes it, wherever it stands.
+    pub fn hides(&mut self, value: &str) {
+        if value.len() >= SECRET_LENGTH {
+            self.secrets.insert(Secret::new(value));
+        }
+    }
+
+    /// Takes in what another reader found.
+    pub fn extend(&mut self, other: Self) {
+        self.files.extend(other.files.iter().cloned());
+        self.secrets.extend(other.secrets.iter().cloned());
+        self.found.extend(other.sorted());
+    }
+
     /// Whether any of them stops the start.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|problem| problem.level == Level::Error)
+        self.found.iter().any(|problem| problem.level == Level::Error)
     }
 
     /// All, in the order of files and lines.
     pub fn sorted(mut self) -> Vec<Problem> {
-        self.0.sort_by(|a, b| (&a.path, a.position).cmp(&(&b.path, b.position)));
-        self.0
+        self.found.sort_by(|a, b| (&a.path, a.position).cmp(&(&b.path, b.position)));
+        for problem in &mut self.found {
+            for secret in &self.secrets {
+                problem.message = secret.redact(&problem.message);
+                problem.hint = problem.hint.take().map(|hint| secret.redact(&hint));
+            }
+        }
+        self.found
     }
 }
 

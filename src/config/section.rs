@@ -250,6 +250,7 @@ impl<'i> Section<'i> {
     /// something else. To be called before it is read: what changes in between then costs a
     /// needless reload, where the other way round it would never be seen.
     pub fn reads(&mut self, path: &Path) {
+        self.problems.reads(path);
         add_contents(path, &mut self.contents);
     }
 
@@ -410,9 +411,7 @@ impl<'i> Section<'i> {
             };
             self.problems.push(problem.did_you_mean(key.get_ref(), self.asked.iter().copied()));
         }
-        for problem in self.problems.sorted() {
-            problems.push(problem);
-        }
+        problems.extend(self.problems);
     }
 
     /// Whether the value is not known, for want of what it refers to: nothing is wrong with its

@@ -243,6 +243,24 @@ impl Mailbox {
         concerns
     }
 
+    /// A check has another name now: what is owed bears that, and its cooldown goes on. What was sent
+    /// stays as it was told.
+    pub fn rename(&mut self, old: &str, new: &Name) {
+        self.cooldown.rename(old, new);
+        self.known.rename(old, new);
+        let about = |entry: &Entry| entry.notice.clone().rename(old, new);
+        let concerned: Vec<u64> =
+            self.queue.iter().filter(|(_, entry)| about(entry)).map(|(seq, _)| seq).collect();
+        for seq in concerned {
+            let Some(mut notice) = self.queue.get(seq).map(|entry| entry.notice.clone()) else {
+                continue;
+            };
+            notice.rename(old, new);
+            self.queue.retell(seq, notice.incidents);
+        }
+        self.stale = true;
+    }
+
     /// A person wants `notice`, as the store knows it, to be tried now. One that waits for another
     /// try is due; one that was given up is owed again, unless that would be old news; whatever
     /// something holds stays held. Gives the notice as it is then, for which the store is told.

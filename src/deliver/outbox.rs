@@ -103,6 +103,9 @@ struct DeskShared {
     rejected: AtomicU64,
     /// The monotonic milliseconds by which the worker looks at its mailbox again.
     back_by: AtomicU64,
+    /// The monotonic milliseconds since when the worker is at what is due; the greatest number while
+    /// nothing is.
+    busy_since: AtomicU64,
 }
 
 /// What one recipient's outbox has done.
@@ -238,6 +241,7 @@ impl Outbox {
             sent: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             back_by: AtomicU64::new(u64::MAX),
+            busy_since: AtomicU64::new(u64::MAX),
         });
         let gone = self.stop.child_token();
         let worker = Worker::new(
@@ -305,6 +309,14 @@ impl Outbox {
         }
     }
 
+    /// A check has another name now.
+    pub fn rename(&self, old: &str, new: &Name) {
+        for desk in lock(&self.desks).values() {
+            lock(&desk.shared.mailbox).rename(old, new);
+            desk.shared.wake.notify_one();
+        }
+    }
+
     /// A person wants `notice`, as the store knows it, to be tried now: one that waits for its next
     /// try is due, one that was given up is owed again, unless that would be old news (then it is
     /// cancelled). What something holds stays held. Gives it as it is then, and sees to it that the
@@ -342,6 +354,25 @@ impl Outbox {
         };
         let desks = lock(&self.desks);
         desks.iter().find(|(_, desk)| still(desk)).map(|((channel, _), _)| channel.clone())
+    }
+
+    /// The channels of which a worker has been at one delivery for longer than `span` by the monotonic
+    /// time `now`, or should have looked at its mailbox so long ago: what else is due there waits.
+    pub fn stuck(&self, now: Duration, span: Duration) -> Vec<Name> {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let Some(before) = now.checked_sub(span).map(millis) else { return Vec::new() };
+        let is_stuck = |desk: &Desk| {
+            let DeskShared { busy_since, back_by, .. } = &*desk.shared;
+            desk.worker.is_finished()
+                || busy_since.load(Ordering::Relaxed) < before
+                || back_by.load(Ordering::Relaxed) < before
+        };
+        let desks = lock(&self.desks);
+        let stuck = desks.iter().filter(|(_, desk)| is_stuck(desk));
+        let mut channels: Vec<Name> = stuck.map(|((channel, _), _)| channel.clone()).collect();
+        channels.sort();
+        channels.dedup();
+        channels
     }
 
     /// Stops: nothing new is tried, what is in flight has until `grace` is over; the rest stays in

@@ -97,6 +97,14 @@ impl Cooldown {
         }
     }
 
+    /// A check has another name now.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        if let Some(at) = self.openings.remove(old) {
+            let known = self.openings.entry(new.to_owned()).or_insert(at);
+            *known = (*known).max(at);
+        }
+    }
+
     /// Until when openings about `check` wait, if they do at `now`.
     pub fn quiet_until(&self, check: &str, now: i64) -> Option<i64> {
         let until = self.openings.get(check)? + self.span_ms;
@@ -162,6 +170,16 @@ mod tests {
         assert_eq!(cooldown.quiet_until("a", 50), Some(110));
         assert_eq!(cooldown.quiet_until("a", 110), None);
         assert_eq!(cooldown.quiet_until("b", 50), None);
+    }
+
+    #[test]
+    fn a_cooldown_goes_on_under_another_name() {
+        let mut cooldown = Cooldown::new(Duration::from_millis(100));
+        cooldown.opened("a", 10);
+        cooldown.rename("a", "b");
+        cooldown.rename("c", "d");
+        assert_eq!(cooldown.quiet_until("b", 50), Some(110));
+        assert_eq!(cooldown.quiet_until("a", 50), None);
     }
 
     #[test]

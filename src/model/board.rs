@@ -126,6 +126,18 @@ impl Board {
             .unwrap_or_default()
     }
 
+    /// A check has another name now. Nothing happens if the new one is taken.
+    pub fn rename(&self, old: &str, new: &Name) {
+        let mut checks = self.write();
+        if checks.by_name.contains_key(new) {
+            return;
+        }
+        if let Some(mut entry) = checks.by_name.remove(old) {
+            entry.view = Arc::new(CheckView { name: new.clone(), ..CheckView::clone(&entry.view) });
+            checks.by_name.insert(new.clone(), entry);
+        }
+    }
+
     /// Takes a check off the board.
     pub fn remove(&self, name: &str) {
         let mut checks = self.write();

@@ -259,6 +259,15 @@ impl Incident {
         labels
     }
 
+    /// Takes in that a check has another name now. Gives whether that concerns it.
+    pub fn rename(&mut self, old: &str, new: &Name) -> bool {
+        let concerns = self.is_of_check() && *self.check == *old;
+        if concerns {
+            self.check = new.clone();
+        }
+        concerns
+    }
+
     /// Adds a line to its story.
     pub fn note(&mut self, at: Timestamp, what: &str, detail: impl Into<String>) {
         if self.timeline.len() >= TIMELINE_MAX {

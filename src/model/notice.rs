@@ -124,6 +124,12 @@ impl Notice {
         self.tries.push(once);
     }
 
+    /// Takes in that a check has another name now. Gives whether that concerns it.
+    pub fn rename(&mut self, old: &str, new: &Name) -> bool {
+        let renamed = self.incidents.iter_mut().map(|incident| incident.rename(old, new));
+        renamed.fold(false, |any, one| any | one)
+    }
+
     /// Whether the outbox still has something to do for it.
     pub fn is_owed(&self) -> bool {
         matches!(self.state, NoticeState::Pending | NoticeState::Held)

@@ -2,7 +2,7 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 
 /// A text that must not be seen: `Debug` hides it, and it has neither `Display` nor `Serialize`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret(Box<str>);
 
 impl Secret {

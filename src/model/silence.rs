@@ -23,6 +23,20 @@ pub struct Silence {
 }
 
 impl Silence {
+    /// Takes in that a check has another name now, where a matcher asks for exactly the old one. Gives
+    /// whether that concerns it.
+    pub fn rename(&mut self, old: &str, new: &str) -> bool {
+        let names = ["name", "alertname", "check"];
+        let mut concerns = false;
+        for matcher in &mut self.matchers {
+            if !matcher.is_regex && matcher.value == old && names.contains(&&*matcher.name) {
+                new.clone_into(&mut matcher.value);
+                concerns = true;
+            }
+        }
+        concerns
+    }
+
     /// Whether it is in force at `now`.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.state(now) == SilenceState::Active

@@ -143,6 +143,7 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
     let owed = notice("n1", from_ref(&open), NoticeState::Held, 6);
     let kept = CheckState { incident: Some(open.clone()), ..state(3) };
     let batch = Batch {
+        renamed: Vec::new(),
         results: vec![odd.clone(), bare, strange],
         states: vec![(Name::from("a"), kept.clone())],
         incidents: vec![open.clone()],
@@ -178,6 +179,7 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
 async fn a_later_item_with_the_same_key_stays(store: &dyn Store) {
     let slower = RunResult { latency_ms: 99.0, ..result("a", 1) };
     let mut batch = Batch {
+        renamed: Vec::new(),
         results: vec![result("a", 1), slower],
         states: vec![(Name::from("a"), state(1)), (Name::from("a"), state(2))],
         incidents: vec![incident("i", "a", 1, None), incident("i", "a", 1, Some(9))],
@@ -485,6 +487,45 @@ async fn readers_do_not_wait_for_a_writer(store: &dyn Store) {
     assert_eq!(times(store, "b49").await.len(), 100);
 }
 
+async fn a_renamed_check_keeps_its_past(store: &dyn Store) {
+    let (open, over) = (incident("2", "old", 20, None), incident("1", "old", 0, Some(9)));
+    let other = incident("3", "alone", 30, None);
+    let digest = notice("d", &[open.clone(), other.clone()], NoticeState::Sent, 31);
+    let before = Batch {
+        results: vec![result("old", 10), result("new", 3)],
+        states: vec![("old".into(), state(10))],
+        incidents: vec![over.clone(), open.clone(), other.clone()],
+        notices: vec![notice("n", from_ref(&open), NoticeState::Pending, 21), digest],
+        ..Batch::default()
+    };
+    store.commit(&before).await.unwrap();
+    let renamed = vec![("old".into(), "new".into()), ("nobody".into(), "alone".into())];
+    let rename = Batch {
+        renamed,
+        results: vec![result("new", 40)],
+        states: vec![("new".into(), state(40))],
+        ..Batch::default()
+    };
+    // A commit whose outcome is not known is repeated.
+    store.commit(&rename).await.unwrap();
+    store.commit(&rename).await.unwrap();
+    assert_eq!(times(store, "new").await, [40, 10]);
+    assert_eq!(times(store, "old").await, [0_i64; 0]);
+    let of = |check: &str| IncidentFilter { check: Some(check.to_owned()), ..Default::default() };
+    assert_eq!(incident_ids(store, of("new")).await, ["2", "1"]);
+    assert_eq!(incident_ids(store, of("old")).await, [""; 0]);
+    assert_eq!(incident_ids(store, of("alone")).await, ["3"]);
+    let saved = store.load(at(0)).await.unwrap();
+    let names: Vec<&str> = saved.states.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["new"]);
+    for notice in &saved.notices {
+        let about: Vec<&str> = notice.incidents.iter().map(|it| &*it.check).collect();
+        assert_eq!(about, if notice.id == "d" { vec!["new", "alone"] } else { vec!["new"] });
+    }
+    assert_eq!(&*store.incident("1").await.unwrap().unwrap().check, "new");
+    assert_eq!(saved.notices.len(), 2);
+}
+
 /// Every promise, over the stores that `$open` makes, each time a new and empty one.
 macro_rules! contract {
     ($open:expr) => {
@@ -501,6 +542,7 @@ macro_rules! contract {
             silences_are_kept_for_a_while_after_their_end
             announcements_stay_until_somebody_deletes_them
             readers_do_not_wait_for_a_writer
+            a_renamed_check_keeps_its_past
             sealed_results_read_as_before
             each_result_counts_once_whatever_is_sealed
             a_result_from_before_what_is_sealed_keeps_its_place

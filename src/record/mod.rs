@@ -192,6 +192,11 @@ pub type Days = Vec<(Name, Vec<(Timestamp, Tally)>)>;
 /// check and time); of two items with one key the later one stays.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
+    /// Checks that have another name now, as old and new, in this order and before all else: their
+    /// past goes with the new name, with the incidents and the notices that still matter. Where there
+    /// is something under the new name already, it is put aside; where there is nothing under the old
+    /// one, nothing happens.
+    pub renamed: Vec<(Name, Name)>,
     /// New results.
     pub results: Vec<RunResult>,
     /// The states of checks.
@@ -215,7 +220,8 @@ impl Batch {
 
     /// How many items there are to write.
     pub fn len(&self) -> usize {
-        self.results.len()
+        self.renamed.len()
+            + self.results.len()
             + self.states.len()
             + self.removed.len()
             + self.incidents.len()
@@ -227,6 +233,7 @@ impl Batch {
     /// earlier one.
     #[cfg(test)]
     fn append(&mut self, later: Self) {
+        self.renamed.extend(later.renamed);
         self.results.extend(later.results);
         if !later.removed.is_empty() {
             self.states.retain(|(name, _)| !later.removed.contains(name));

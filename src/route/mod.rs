@@ -23,7 +23,7 @@ use chrono_tz::Tz;
 use std::time::Duration;
 
 /// What the name of an incident starts with that is about a channel; the channel's name follows.
-const ABOUT_CHANNEL: &str = "watchbell:channel:";
+const ABOUT_CHANNEL: [&str; 2] = ["watchbell:channel:", "watchbell:outbox:"];
 
 /// The tree of routes, in the order in which they are asked.
 #[derive(Debug, Default)]
@@ -150,7 +150,8 @@ impl Routes {
         if !ask(&self.routes, incident, now, &mut hearing) {
             hearing.targets.extend(self.everybody.iter().cloned().map(Target::plain));
         }
-        if let Some(broken) = incident.check.strip_prefix(ABOUT_CHANNEL) {
+        let about = |prefix| incident.check.strip_prefix(prefix);
+        if let Some(broken) = ABOUT_CHANNEL.into_iter().find_map(about) {
             hearing.targets.retain(|target| *target.channel != *broken);
             for step in &mut hearing.escalate {
                 step.targets.retain(|target| *target.channel != *broken);

@@ -179,8 +179,10 @@ fn a_channel_hears_once_by_the_most_open_of_its_routes() {
 
 #[test]
 fn a_broken_channel_is_not_told_of_itself() {
-    let own = Incident::new("1".to_owned(), "watchbell:channel:chat".into(), "", Status::Down, NOW);
+    let about = |name: &str| Incident::new("1".to_owned(), name.into(), "", Status::Down, NOW);
+    let own = about("watchbell:channel:chat");
     check(vec![], &own, &["mail", "pager"]);
+    check(vec![], &about("watchbell:outbox:chat"), &["mail", "pager"]);
     let minute = Duration::from_secs(60);
     let escalate = Some(vec![
         Escalation { after: minute, to: list(&["chat"]) },

@@ -55,6 +55,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono_tz::Tz;
 use ipnet::IpNet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -268,7 +269,7 @@ pub enum RunNowError {
 }
 
 /// How many checks a reload changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// New ones.
     pub added: usize,
@@ -276,6 +277,19 @@ pub struct Reloaded {
     pub changed: usize,
     /// Those that are no longer there.
     pub removed: usize,
+    /// Those that have another name now, as old and new.
+    pub renamed: Vec<(Name, Name)>,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { added, changed, removed, renamed } = self;
+        write!(f, "+{added} checks, ~{changed}, -{removed}")?;
+        for (old, new) in renamed {
+            write!(f, ", {old} is now {new}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Why the old configuration goes on.

@@ -17,7 +17,9 @@ pub mod heartbeat;
 mod intake;
 mod notices;
 mod operate;
+pub mod own;
 mod recovery;
+mod rename;
 mod suppression;
 #[cfg(test)]
 mod tests;
@@ -29,8 +31,8 @@ pub use operate::Refused;
 use crate::check::kinds::heartbeat::state::Terms;
 use crate::incident::{self, Change, Judged, Policy};
 use crate::model::{
-    CheckState, HeldBecause, Incident, Judgement, Labels, Moment, Name, Notice, RunResult,
-    Severity, Silence, Timestamp, Verdict, What, is_alert,
+    CheckState, HeldBecause, Incident, Judgement, Moment, Name, Notice, RunResult, Silence,
+    Timestamp, What, is_alert,
 };
 use crate::record::Batch;
 use crate::recover::Order;
@@ -38,6 +40,7 @@ use crate::recover::plan::RecoveryPolicy;
 use crate::route::{Routes, Silences, Windows};
 use dependency::Gate;
 use notices::Hearers;
+use own::{is_own, own_spec};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +60,8 @@ pub struct CheckSpec {
     pub recovery: Option<RecoveryPolicy>,
     /// When it is to be pinged; none if it runs by itself.
     pub heartbeat: Option<Arc<Terms>>,
+    /// What it was called before.
+    pub renamed_from: Option<Name>,
 }
 
 /// All that the configuration says about alerts.
@@ -97,6 +102,13 @@ pub enum Effect {
     Recover(Order),
     /// An attempt that has not begun yet is not wanted any more.
     CancelRecovery(Name),
+    /// A check has another name now, and all that is known of it goes with that.
+    Rename {
+        /// What it was called.
+        old: Name,
+        /// What it is called.
+        new: Name,
+    },
     /// What is known of a check changed.
     Show(Name),
     /// A check is no longer there.
@@ -276,56 +288,6 @@ impl Alerting {
         RunResult { maintenance, ..RunResult::new(name.clone(), run) }
     }
 
-    /// Takes in how a part of the daemon itself is: why it fails, or that it works.
-    pub fn own(&mut self, name: &Name, trouble: Option<String>, now: Moment) {
-        if trouble.is_none() && !self.subjects.contains_key(name) {
-            return;
-        }
-        if !self.subjects.contains_key(name) {
-            self.insert(name.clone(), own_spec(name), None, now);
-        }
-        let Some(subject) = self.subjects.get_mut(name) else { return };
-        let verdict = trouble.map_or(Verdict::UP, Verdict::down);
-        let event = Judged { verdict: &verdict, at: now.wall, elapsed: Duration::ZERO };
-        let (policy, ids) = (&subject.spec.policy, &mut self.ids);
-        let change = incident::step(policy, &mut subject.state, event, || ids.fresh(now.wall));
-        if let Some(change) = change {
-            self.changed(name, change, now);
-        }
-        self.follow_up(name, now);
-        if self.subjects.get(name).is_some_and(|subject| subject.state.incident.is_none()) {
-            self.subjects.remove(name);
-        }
-    }
-
-    /// A recipient of a channel no longer takes messages (with the reason), or takes them again.
-    pub fn channel(&mut self, channel: &Name, recipient: String, why: Option<String>, now: Moment) {
-        let known = self.rules.channels.get(channel);
-        if !known.is_some_and(|recipients| recipients.contains(&recipient)) {
-            // The last word of one that a reload took away.
-            return;
-        }
-        let refusing = self.refusing.entry(channel.clone()).or_default();
-        match why {
-            Some(why) => refusing.insert(recipient, why),
-            None => refusing.remove(&recipient),
-        };
-        self.tell_trouble(channel, now);
-    }
-
-    /// Says which recipients of a channel refuse.
-    fn tell_trouble(&mut self, channel: &Name, now: Moment) {
-        let refusing = self.refusing.get(channel).into_iter().flatten();
-        let reasons: Vec<String> = refusing
-            .map(|(recipient, why)| match recipient.is_empty() {
-                true => format!("the channel does not take messages: {why}"),
-                false => format!("the channel does not take messages to {recipient}: {why}"),
-            })
-            .collect();
-        let trouble = (!reasons.is_empty()).then(|| reasons.join("; "));
-        self.own(&format!("{CHANNEL}{channel}").into(), trouble, now);
-    }
-
     /// Carries out what a verdict changed.
     fn changed(&mut self, name: &Name, change: Change, now: Moment) {
         let what = match &change {
@@ -472,46 +434,14 @@ impl Ids {
     }
 }
 
-/// The incident of the daemon's own when the store fails.
-pub const STORE: &str = "watchbell:store";
-/// The incident of the daemon's own when a reload found a configuration that cannot be used.
-pub const CONFIG: &str = "watchbell:config";
 /// How long after the end of an incident its suppression is lifted.
 const LIFT_AFTER: Duration = Duration::from_secs(60);
 /// How many incidents that are over are remembered.
 const LATELY: usize = 256;
-const CHANNEL: &str = "watchbell:channel:";
-
-/// Whether the name is that of a part of the daemon itself.
-pub fn is_own(name: &str) -> bool {
-    name.starts_with("watchbell:")
-}
 
 /// Whether the name is that of a check, or of one that was there.
 fn is_check(name: &str) -> bool {
     !is_own(name) && !is_alert(name)
-}
-
-fn own_spec(name: &Name) -> CheckSpec {
-    CheckSpec {
-        policy: Policy {
-            check: name.clone(),
-            kind: "watchbell".to_owned(),
-            confirm_after: 1,
-            recover_after: 1,
-            lasting: Duration::ZERO,
-            severity: Severity::Critical,
-            labels: Labels::new(),
-            runbook: None,
-            unknown_after: None,
-            flapping: false,
-        },
-        retry_every: Duration::MAX,
-        timeout: Duration::ZERO,
-        parents: Vec::new(),
-        recovery: None,
-        heartbeat: None,
-    }
 }
 
 /// A check of which only the state is known, as a restart finds it before the plan is taken in.

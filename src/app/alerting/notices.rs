@@ -1,5 +1,6 @@
 //! Which notices are owed to whom.
 
+use super::own::channel_of;
 use super::{Alerting, Effect, LATELY};
 use crate::model::{Group, Incident, Moment, Name, Notice, NoticeState, What};
 use crate::record::Batch;
@@ -96,6 +97,8 @@ impl Alerting {
             let address = (fallback.clone(), recipient.clone());
             for notice in notices {
                 let mut incidents = notice.incidents.clone();
+                // That a channel fails is not told by that channel, by whatever way.
+                incidents.retain(|incident| channel_of(&incident.check) != Some(&*fallback));
                 if notice.what != What::Resolved {
                     incidents.retain(|incident| {
                         let hearers = self.hearers.get(&incident.id);

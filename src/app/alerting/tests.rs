@@ -1,6 +1,7 @@
 //! The core together with mailboxes and a store in memory: years of outages in seconds.
 
 mod intake;
+mod rename;
 mod stories;
 mod world;
 

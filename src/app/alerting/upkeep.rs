@@ -1,6 +1,7 @@
 //! What happens by itself: ticks, and a new configuration.
 
-use super::{Alerting, CHANNEL, CheckSpec, Effect, Names, Rules, is_check};
+use super::own::channel_of;
+use super::{Alerting, CheckSpec, Effect, Names, Rules, is_check};
 use crate::incident::{self, Agenda};
 use crate::model::{CheckState, Moment, Name, Notice, What};
 use crate::record::Batch;
@@ -127,6 +128,7 @@ impl Alerting {
     /// removed, or is of another kind now, is over.
     pub fn replace(&mut self, checks: Vec<CheckSpec>, rules: Rules, now: Moment) {
         self.rules = rules;
+        self.take_over(&checks, now);
         let gone: Names = self.subjects.keys().filter(|name| is_check(name)).cloned().collect();
         let mut gone = gone;
         self.children.clear();
@@ -215,10 +217,7 @@ impl Alerting {
         let gone: Vec<Name> = self
             .subjects
             .keys()
-            .filter(|name| {
-                let channel = name.strip_prefix(CHANNEL);
-                channel.is_some_and(|channel| !known.contains_key(channel))
-            })
+            .filter(|name| channel_of(name).is_some_and(|channel| !known.contains_key(channel)))
             .cloned()
             .collect();
         for name in gone {

@@ -110,9 +110,10 @@ pub fn create(slug: &str, terms: &CreatedHeartbeats) -> Option<PlannedCheck> {
     let name: Name = slug.into();
     Some(PlannedCheck {
         name: name.clone(),
+        renamed_from: None,
         kind,
         check: Box::new(check),
-        judge: Judge::compile(&[], &[], &mut kind.all_facts()).ok()?,
+        judge: Arc::new(Judge::compile(&[], &[], &mut kind.all_facts()).ok()?),
         cadence: Cadence::pushed(),
         timeout: LOOK_WITHIN,
         retry_every: Duration::MAX,

@@ -6,7 +6,8 @@ mod oauth;
 mod travel;
 mod trip;
 
-use crate::check::support::dial::{self, Route, route};
+use crate::check::support::dial::route::{self, Proxy};
+use crate::check::support::dial::{self, Route};
 use crate::check::support::exchange::{Link, Versions};
 use crate::check::support::hide::Hidden;
 use crate::check::support::tls::{self, Tls};
@@ -262,6 +263,9 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     }
     for secret in oauth.iter().flat_map(OAuth::secrets) {
         hidden.add_word(secret.expose());
+    }
+    for secret in route.proxy.iter().flat_map(Proxy::secrets) {
+        hidden.add_word(&secret);
     }
     let mut sent = Hidden::default();
     sent.add_text(&String::from_utf8_lossy(&first.body));

@@ -1,8 +1,9 @@
 //! What must not show in the error of a check whose URL holds secrets.
 
 use super::headers;
-use crate::model::Secret;
+use crate::model::{Fact, Facts, Secret};
 use http::HeaderMap;
+use serde_json::Value as Json;
 use std::borrow::Cow;
 use url::Url;
 
@@ -100,6 +101,23 @@ impl Hidden {
     /// Hides `secret` as well.
     pub fn add(&mut self, secret: &str) {
         self.0.push(Secret::new(secret));
+    }
+
+    /// Takes them out of all texts within a fact, if it is there.
+    pub fn clean_fact(&self, facts: &mut Facts, name: &'static str) {
+        let Some(Fact::Json(found)) = facts.get(name) else { return };
+        let mut found = Json::clone(found);
+        self.clean_json(&mut found);
+        facts.set(name, found);
+    }
+
+    fn clean_json(&self, value: &mut Json) {
+        match value {
+            Json::String(text) => *text = self.clean(text),
+            Json::Array(items) => items.iter_mut().for_each(|item| self.clean_json(item)),
+            Json::Object(map) => map.values_mut().for_each(|item| self.clean_json(item)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+        }
     }
 
     /// `text` without any of them.

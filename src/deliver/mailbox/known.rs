@@ -1,7 +1,7 @@
 //! What a recipient knows, and by which messages.
 
 use super::sort;
-use crate::model::{Incident, Notice, What};
+use crate::model::{Incident, Name, Notice, What};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 /// Ends that are remembered, so that late news about them are not told: those of the fallback of
@@ -51,6 +51,13 @@ impl Known {
             {
                 self.over.remove(&oldest);
             }
+        }
+    }
+
+    /// A check has another name now.
+    pub fn rename(&mut self, old: &str, new: &Name) {
+        for digest in self.digests.values_mut() {
+            digest.rename(old, new);
         }
     }
 

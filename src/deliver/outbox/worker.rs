@@ -40,6 +40,7 @@ impl Worker {
         loop {
             let now = self.clock.now();
             self.is_back_by(now.mono);
+            self.is_busy_since(now.mono);
             let new_id = || ulid::Ulid::new().to_string();
             let (changed, next) = lock(&self.desk.mailbox).next(now, new_id);
             let channel = lock(&self.desk.destination).name.clone();
@@ -64,10 +65,12 @@ impl Worker {
                     let span = u64::try_from(until - mono(now)).unwrap_or(0);
                     let span = Duration::from_millis(span);
                     self.is_back_by(now.mono.saturating_add(span));
+                    self.is_busy_since(Duration::MAX);
                     self.sleep(span).await;
                 }
                 Next::Idle => {
                     self.is_back_by(Duration::MAX);
+                    self.is_busy_since(Duration::MAX);
                     self.sleep(Duration::MAX).await;
                 }
             }
@@ -164,6 +167,12 @@ impl Worker {
     fn is_back_by(&self, mono: Duration) {
         let millis = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
         self.desk.back_by.store(millis, Ordering::Relaxed);
+    }
+
+    /// Says since when it is at what is due; never, while nothing is.
+    fn is_busy_since(&self, mono: Duration) {
+        let millis = u64::try_from(mono.as_millis()).unwrap_or(u64::MAX);
+        self.desk.busy_since.store(millis, Ordering::Relaxed);
     }
 
     async fn sleep(&self, span: Duration) {
@@ -314,6 +323,7 @@ mod tests {
         clock.advance(day);
         assert_eq!(outbox.stands_still(clock.now().mono), None, "nobody owes it anything");
         outbox.owe(vec![opening()]);
+        assert!(outbox.stuck(clock.now().mono, day).is_empty(), "it has only just begun");
         let seen = tokio::time::timeout(Duration::from_secs(20), async {
             loop {
                 clock.advance(day);
@@ -324,6 +334,7 @@ mod tests {
             }
         });
         assert_eq!(&*seen.await.unwrap(), "chat");
+        assert_eq!(outbox.stuck(clock.now().mono, day / 2), [Name::from("chat")]);
     }
 
     #[tokio::test]

@@ -8,6 +8,8 @@ mod archive;
 mod forget;
 #[path = "../sql/read.rs"]
 mod read;
+#[path = "../sql/rename.rs"]
+mod rename;
 #[path = "../sql/store.rs"]
 mod store;
 #[cfg(test)]

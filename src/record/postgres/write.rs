@@ -1,4 +1,4 @@
-use super::{Conn, Writing, begin};
+use super::{Conn, Writing, begin, rename};
 use crate::model::{Incident, Name, Notice, RunResult};
 use crate::record::{Batch, StoreError, cells};
 use serde_json::{Map, Value as Json};
@@ -12,6 +12,7 @@ const MAX_SHAPES: usize = 4096;
 pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), StoreError> {
     let Writing { conn, checks, shapes } = writing;
     let mut tx = begin(conn).await?;
+    rename::all(&mut tx, checks, &batch.renamed).await?;
     let names = batch.results.iter().map(|result| &result.check);
     let names = names.chain(batch.states.iter().map(|(name, _)| name));
     learn_checks(&mut tx, checks, names).await?;

@@ -42,6 +42,7 @@ async fn run(conn: &mut SqliteConnection, sql: &'static str) {
 fn full_batch() -> Batch {
     let open = incident("i", "a", 1, None);
     Batch {
+        renamed: Vec::new(),
         results: vec![result("a", 1), result("b", 1)],
         states: vec![(Name::from("a"), state(1))],
         removed: Vec::new(),

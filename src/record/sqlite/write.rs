@@ -1,4 +1,4 @@
-use super::{Writing, begin};
+use super::{Writing, begin, rename};
 use crate::model::{Incident, Name, Notice, RunResult, Silence};
 use crate::record::{Batch, StoreError, cells};
 use serde_json::{Map, Value as Json};
@@ -46,6 +46,7 @@ static LINK: LazyLock<Insert> = LazyLock::new(|| {
 pub(super) async fn commit(writing: &mut Writing, batch: &Batch) -> Result<(), StoreError> {
     let Writing { conn, checks, shapes } = writing;
     let mut tx = begin(conn).await?;
+    rename::all(&mut tx, checks, &batch.renamed).await?;
     write_results(&mut tx, checks, shapes, &batch.results).await?;
     for name in &batch.removed {
         sqlx::query("DELETE FROM states WHERE check_id = (SELECT id FROM checks WHERE name = ?)")

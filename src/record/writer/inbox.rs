@@ -19,6 +19,8 @@ pub(super) const MAX_TRIAL: usize = 2_000;
 /// silence, and none of them may be lost.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
+    /// Old and new names of checks; what lies here bears the new ones.
+    renamed: Vec<(Name, Name)>,
     results: VecDeque<RunResult>,
     /// `None` where the state is to be dropped.
     states: HashMap<Name, Option<CheckState>>,
@@ -56,6 +58,10 @@ impl Inbox {
 
     /// Adds a batch that somebody waits for.
     pub fn commit(&mut self, batch: Batch, ticket: Ticket) {
+        for (old, new) in batch.renamed {
+            self.rename(&old, &new);
+            self.renamed.push((old, new));
+        }
         for result in batch.results {
             self.push(result);
         }
@@ -68,7 +74,11 @@ impl Inbox {
     }
 
     /// Puts back what could not be written: it is older than all that is here.
-    pub fn put_back(&mut self, batch: Batch) {
+    pub fn put_back(&mut self, mut batch: Batch) {
+        for (old, new) in &self.renamed {
+            rename(&mut batch, old, new);
+        }
+        self.renamed.splice(..0, std::mem::take(&mut batch.renamed));
         for result in batch.results.into_iter().rev() {
             if self.results.len() < MAX_WAITING {
                 self.results.push_front(result);
@@ -104,6 +114,7 @@ impl Inbox {
         };
         self.backlog = !self.results.is_empty();
         Taken {
+            renamed: std::mem::take(&mut self.renamed),
             results,
             states: std::mem::take(&mut self.states),
             incidents: std::mem::take(&mut self.incidents),
@@ -135,7 +146,8 @@ impl Inbox {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
+        self.renamed.is_empty()
+            && self.results.is_empty()
             && self.states.is_empty()
             && self.incidents.is_empty()
             && self.notices.is_empty()
@@ -146,6 +158,22 @@ impl Inbox {
     /// Drops everything.
     pub fn clear(&mut self) {
         *self = Self { closed: self.closed, ended: self.ended, ..Self::default() };
+    }
+
+    /// What lies here about a check goes with its new name.
+    fn rename(&mut self, old: &Name, new: &Name) {
+        for result in self.results.iter_mut().filter(|result| result.check == *old) {
+            result.check = new.clone();
+        }
+        if let Some(state) = self.states.remove(old) {
+            self.states.insert(new.clone(), state);
+        }
+        for incident in self.incidents.values_mut() {
+            incident.rename(old, new);
+        }
+        for notice in self.notices.values_mut() {
+            notice.rename(old, new);
+        }
     }
 
     fn push(&mut self, result: RunResult) {
@@ -161,6 +189,7 @@ impl Inbox {
 /// so that nobody who records waits for that.
 #[derive(Debug)]
 pub(super) struct Taken {
+    renamed: Vec<(Name, Name)>,
     results: VecDeque<RunResult>,
     states: HashMap<Name, Option<CheckState>>,
     incidents: BTreeMap<String, Incident>,
@@ -173,6 +202,7 @@ impl Taken {
     /// The transaction, and who waits for it.
     pub fn sort_out(self) -> (Batch, Vec<Ticket>) {
         let mut batch = Batch {
+            renamed: self.renamed,
             results: self.results.into(),
             states: Vec::with_capacity(self.states.len()),
             removed: Vec::new(),
@@ -190,6 +220,25 @@ impl Taken {
     }
 }
 
+/// What a batch says about a check goes with its new name.
+fn rename(batch: &mut Batch, old: &Name, new: &Name) {
+    for result in batch.results.iter_mut().filter(|result| result.check == *old) {
+        result.check = new.clone();
+    }
+    for (name, _) in batch.states.iter_mut().filter(|(name, _)| name == old) {
+        *name = new.clone();
+    }
+    for name in batch.removed.iter_mut().filter(|name| *name == old) {
+        *name = new.clone();
+    }
+    for incident in &mut batch.incidents {
+        incident.rename(old, new);
+    }
+    for notice in &mut batch.notices {
+        notice.rename(old, new);
+    }
+}
+
 /// Two halves of a batch, the earlier one first; a batch of one item comes back.
 pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
     fn take_some<T>(from: &mut Vec<T>, room: &mut usize) -> Vec<T> {
@@ -202,8 +251,9 @@ pub(super) fn split(mut batch: Batch) -> Result<(Batch, Batch), Box<Batch>> {
     }
     let mut room = batch.len() / 2;
     // The fields are filled as they stand here: what is owed comes first, since a crash between
-    // the halves should rather repeat an alert than lose it.
+    // the halves should rather repeat an alert than lose it. Names come before what bears them.
     let first = Batch {
+        renamed: take_some(&mut batch.renamed, &mut room),
         silences: take_some(&mut batch.silences, &mut room),
         notices: take_some(&mut batch.notices, &mut room),
         incidents: take_some(&mut batch.incidents, &mut room),
@@ -233,6 +283,8 @@ pub(super) fn describe(item: &Batch) -> String {
     let incident = || item.incidents.first().map(|it| format!("incident {}", it.id));
     let notice = || item.notices.first().map(|it| format!("notice {}", it.id));
     let silence = || item.silences.first().map(|it| format!("silence {}", it.id));
+    let renamed =
+        || item.renamed.first().map(|(old, new)| format!("the renaming of {old} to {new}"));
     let removed = || item.removed.first().map(|name| format!("the removal of check {name}"));
     result
         .or_else(state)
@@ -240,5 +292,6 @@ pub(super) fn describe(item: &Batch) -> String {
         .or_else(notice)
         .or_else(silence)
         .or_else(removed)
+        .or_else(renamed)
         .unwrap_or_else(|| "nothing".to_owned())
 }

@@ -27,6 +27,7 @@ pub struct Setup {
     history: String,
     api: String,
     tables: String,
+    variables: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -39,6 +40,7 @@ impl Setup {
             history: "store = \"sqlite:watchbell.db\"".to_owned(),
             api: String::new(),
             tables: String::new(),
+            variables: Vec::new(),
         };
         std::fs::create_dir(setup.folder.join("checks.d")).unwrap();
         setup.write();
@@ -70,6 +72,12 @@ impl Setup {
     pub fn tables(mut self, text: &str) -> Self {
         self.tables.push_str(text);
         self.write();
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -106,6 +114,7 @@ impl Setup {
     pub async fn command(&self, words: &[&str]) -> Finished {
         let mut command = tokio::process::Command::from(program());
         command.args(words).arg("--config").arg(self.config()).kill_on_drop(true);
+        command.envs(self.variables.iter().cloned());
         finish(command).await
     }
 
@@ -179,6 +188,7 @@ fn program() -> Command {
 fn run(setup: &Setup) -> Process {
     let mut command = program();
     command.arg("run").arg("--config").arg(setup.config()).current_dir(setup.folder());
+    command.envs(setup.variables.iter().cloned());
     Process::spawn("watchbell", &mut command, &setup.folder.join("daemon.log"))
 }
 

@@ -1,6 +1,7 @@
 //! What the design promises of alerts, one story each.
 
-use super::super::{CHANNEL, CheckSpec, Effect, Refused, Rules};
+use super::super::own::CHANNEL;
+use super::super::{CheckSpec, Effect, Refused, Rules};
 use super::world::{START, World, rules, secs, spec};
 use crate::deliver::Outcome;
 use crate::model::{

@@ -29,6 +29,7 @@ pub fn spec(name: &str, parents: &[&str]) -> CheckSpec {
         parents: parents.iter().map(|parent| (*parent).into()).collect(),
         recovery: None,
         heartbeat: None,
+        renamed_from: None,
     }
 }
 
@@ -181,7 +182,20 @@ impl World {
         for effect in self.core.take_effects() {
             match effect {
                 Effect::Record(_, state) => self.kept.states.extend(state.map(|state| *state)),
+                Effect::Rename { old, new } => {
+                    for mailbox in self.mailboxes.values_mut() {
+                        mailbox.rename(&old, &new);
+                    }
+                }
                 Effect::Commit(batch) => {
+                    for (old, new) in &batch.renamed {
+                        if let Some(state) = self.kept.states.remove(old) {
+                            self.kept.states.insert(new.clone(), state);
+                        }
+                        for notice in self.kept.notices.values_mut() {
+                            notice.rename(old, new);
+                        }
+                    }
                     for name in batch.removed {
                         self.kept.states.remove(&name);
                     }

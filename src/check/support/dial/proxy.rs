@@ -4,6 +4,7 @@ use super::Target;
 use super::reach::look_up_by;
 use super::route::{Manner, Proxy, Route};
 use crate::check::support::excerpt;
+use crate::check::support::hide::Hidden;
 use crate::clock::Clock;
 use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,6 +86,9 @@ async fn connect(
         }
     }
     let line = String::from_utf8_lossy(&head);
+    let mut hidden = Hidden::default();
+    proxy.secrets().iter().for_each(|secret| hidden.add_word(secret));
+    let line = hidden.hide(line);
     let line = excerpt(line.lines().next().unwrap_or_default(), 100);
     let mut words = line.split(' ');
     let is_http = words.next().is_some_and(|word| word.starts_with("HTTP/1."));

@@ -5,6 +5,7 @@ use crate::check::support::headers;
 use crate::config::Section;
 use crate::model::{OptionDoc, Secret};
 use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use url::{Host, Url};
@@ -107,6 +108,19 @@ pub enum Manner {
 }
 
 impl Proxy {
+    /// What must not show where somebody repeats what the proxy was asked.
+    pub fn secrets(&self) -> Vec<String> {
+        match &self.manner {
+            Manner::Http { authorization } => {
+                let sent = authorization.iter().map(|value| (AUTHORIZATION, value.clone()));
+                headers::secrets(&sent.collect())
+            }
+            Manner::Socks { user, .. } => {
+                user.iter().map(|(_, password)| password.expose().to_owned()).collect()
+            }
+        }
+    }
+
     /// Whether it speaks HTTP, and so takes plain requests as a whole.
     pub const fn is_http(&self) -> bool {
         matches!(self.manner, Manner::Http { .. })
