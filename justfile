@@ -50,6 +50,10 @@ deny:
 validate:
     scripts/validate-examples
 
+# The packages, .deb and .rpm; words are options of scripts/package, such as --deb.
+package *WORDS:
+    scripts/package {{ WORDS }}
+
 # The daemon with the example configuration.
 run:
     cargo run --locked --release -- run --config daemon.toml.example

@@ -5,7 +5,7 @@ mod reload;
 use super::alerting::Alerting;
 use super::alerting::own::STORE;
 use super::control::{AppControl, Asked};
-use super::doors::{self, DoorError, SocketFile};
+use super::doors::{self, DoorError, Passed, SocketFile};
 use super::gauges::Gauges;
 use super::heartbeats::Heartbeats;
 use super::jobs::Jobs;
@@ -150,19 +150,23 @@ impl Fixed {
     }
 }
 
-/// Starts the daemon that `path` describes. It runs on the current tokio runtime until
-/// [`Running::stop`].
+/// Starts the daemon that `path` describes, with the sockets that it was `passed`. It runs on the
+/// current tokio runtime until [`Running::stop`].
 ///
 /// # Errors
 /// What stands in the way; nothing runs then.
-pub async fn start(path: &Path, clock: Arc<dyn Clock>) -> Result<Running, RunError> {
+pub async fn start(
+    path: &Path,
+    passed: Passed,
+    clock: Arc<dyn Clock>,
+) -> Result<Running, RunError> {
     let started = clock.now();
     let files = Arc::new(Watch::default());
     let mut judges = Judges::default();
     let mut plan = reload::load(path, &files, &mut judges).map_err(RunError::Configuration)?;
     warn(&plan.warnings);
     let fixed = Fixed::of(&plan);
-    let doors = doors::open(&plan.api.settings).await?;
+    let doors = doors::open(&plan.api.settings, passed).await?;
     let lock = record::lock(&plan.history.store)?;
     let store = record::open(&plan.history.store).await?;
     let links = Arc::new(Links::open(&plan.history.beside(".links")));

@@ -1,17 +1,51 @@
-//! Where the API lets requests in.
+//! Where the API lets requests in: by addresses and sockets of its own, or by those that systemd has
+//! opened for it.
 
 use crate::config::ApiSettings;
 use crate::serve::{Certificate, CertificateError, Door};
+use listenfd::ListenFd;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// Who may open the socket: the daemon's user and group.
 const SOCKET_MODE: u32 = 0o660;
+
+/// Sockets that listened before the daemon started, and that it was handed (sd_listen_fds(3)). It uses
+/// them in the place of opening those that `[api]` names: clients find them open also while the daemon
+/// restarts, and wait.
+#[derive(Debug, Default)]
+pub struct Passed {
+    addresses: Vec<std::net::TcpListener>,
+    sockets: Vec<unix::UnixListener>,
+}
+
+impl Passed {
+    /// Those that the environment tells of. They leave the environment, so that no program that the
+    /// daemon runs takes them for its own; call it before there are other threads, which read it.
+    ///
+    /// # Errors
+    /// One of them is neither a stream of TCP nor one of Unix.
+    pub fn from_environment() -> io::Result<Self> {
+        let mut handles = ListenFd::from_env();
+        let mut passed = Self::default();
+        for index in 0..handles.len() {
+            if let Ok(Some(socket)) = handles.take_unix_listener(index) {
+                socket.set_nonblocking(true)?;
+                passed.sockets.push(socket);
+            } else if let Some(address) = handles.take_tcp_listener(index)? {
+                address.set_nonblocking(true)?;
+                passed.addresses.push(address);
+            }
+        }
+        Ok(passed)
+    }
+}
 
 /// The open doors.
 #[derive(Debug)]
@@ -56,26 +90,45 @@ pub enum DoorError {
         /// What the system said.
         error: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error("the API cannot use a socket that it was handed: {0}")]
+    Passed(io::Error),
     /// The certificate cannot be shown.
     #[error("the API cannot speak TLS: {0}")]
     Certificate(#[from] CertificateError),
 }
 
-/// Opens all doors of the API.
+/// Opens all doors of the API, but for those that were handed over.
 ///
 /// # Errors
 /// One of them cannot be opened.
-pub async fn open(api: &ApiSettings) -> Result<Doors, DoorError> {
+pub async fn open(api: &ApiSettings, passed: Passed) -> Result<Doors, DoorError> {
     let certificate = match &api.tls {
         Some(files) => Some(Certificate::read(&files.cert_file, &files.key_file)?),
         None => None,
     };
-    let refused = |error| DoorError::Address { address: api.listen, error };
-    let listener = TcpListener::bind(api.listen).await.map_err(refused)?;
-    let address = listener.local_addr().unwrap_or(api.listen);
-    let mut doors = vec![Door::Address(listener, certificate.clone())];
+    let handed: Result<Vec<_>, _> =
+        passed.addresses.into_iter().map(TcpListener::from_std).collect();
+    let mut listeners = handed.map_err(DoorError::Passed)?;
+    if listeners.is_empty() {
+        let refused = |error| DoorError::Address { address: api.listen, error };
+        listeners.push(TcpListener::bind(api.listen).await.map_err(refused)?);
+    }
+    let addresses: Vec<_> = listeners.iter().filter_map(|it| it.local_addr().ok()).collect();
+    let address = addresses.first().copied().unwrap_or(api.listen);
+    if api.listen.port() != 0 && !addresses.contains(&api.listen) {
+        let listen = api.listen;
+        tracing::warn!(%address, %listen, "the socket of systemd is not at `listen`, where others look");
+    }
+    let address_door = |listener| Door::Address(listener, certificate.clone());
+    let mut doors: Vec<Door> = listeners.into_iter().map(address_door).collect();
+    let handed: Result<Vec<_>, _> =
+        passed.sockets.into_iter().map(UnixListener::from_std).collect();
+    let sockets = handed.map_err(DoorError::Passed)?;
+    let is_handed = !sockets.is_empty();
+    doors.extend(sockets.into_iter().map(Door::Socket));
     let mut socket = None;
-    if let Some(path) = &api.socket {
+    if let Some(path) = api.socket.as_ref().filter(|_| !is_handed) {
         let refused = |error| DoorError::Socket { path: path.clone(), error };
         doors.push(Door::Socket(bind(path).await.map_err(refused)?));
         socket = Some(SocketFile(path.clone()));

@@ -22,6 +22,7 @@ mod watch;
 
 pub use control::Asked;
 pub use daemon::{Next, RunError, Running, start};
+pub use doors::Passed;
 pub use mail::{Enclosed, Letterhead, compose};
 pub use task::CheckTask;
 

@@ -1,9 +1,10 @@
 use super::log::{self, LogFormat};
 use super::{ConfigArgs, Exit, output};
-use crate::app::{self, Asked, Next, RunError, Running, service};
+use crate::app::{self, Asked, Next, Passed, RunError, Running, service};
 use crate::clock::System;
 use crate::config::{Level, Problem};
 use crate::serve::ReloadError;
+use anyhow::Context as _;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
@@ -26,8 +27,10 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     log::start(args.log_format);
     raise_handles();
+    let passed =
+        Passed::from_environment().context("a socket that was handed over is of no use")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(daemon(&args.config.config));
+    let exit = runtime.block_on(daemon(&args.config.config, passed));
     // A name server that hangs would hold up the end of the process: nobody waits for its answer.
     runtime.shutdown_background();
     exit
@@ -45,12 +48,12 @@ fn raise_handles() {
     }
 }
 
-async fn daemon(path: &Path) -> anyhow::Result<Exit> {
+async fn daemon(path: &Path, passed: Passed) -> anyhow::Result<Exit> {
     // Before the start, so that a signal that comes early is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut running = match app::start(path, Arc::new(System::start())).await {
+    let mut running = match app::start(path, passed, Arc::new(System::start())).await {
         Ok(running) => running,
         Err(RunError::Configuration(problems)) => {
             problems.iter().for_each(report);

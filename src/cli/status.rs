@@ -1,8 +1,9 @@
 use super::output::status_of;
-use super::remote::RemoteArgs;
+use super::remote::{Refused, Remote, RemoteArgs};
 use super::{Exit, output, runtime};
 use crate::model::Status;
 use clap::Args;
+use reqwest::StatusCode;
 use serde_json::{Value as Json, json};
 
 #[derive(Args, Debug)]
@@ -12,10 +13,17 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Only say whether the daemon can do its work: its store answers and its schedule runs. How the
+    /// checks are does not count, so this suits the health check of a container
+    #[arg(long, conflicts_with = "json")]
+    ready: bool,
 }
 
 pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     let remote = args.remote.remote()?;
+    if args.ready {
+        return ready(&remote);
+    }
     let (daemon, mut checks) = runtime()?.block_on(async {
         anyhow::Ok((remote.get("/api/v1/status").await?, remote.list("/api/v1/checks").await?))
     })?;
@@ -48,6 +56,20 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Exit> {
     output::print(&table);
     output::line(&summary(&daemon, checks.len()));
     Ok(exit)
+}
+
+fn ready(remote: &Remote) -> anyhow::Result<Exit> {
+    let Err(error) = runtime()?.block_on(remote.get("/ready")) else {
+        output::line("ready");
+        return Ok(Exit::Fine);
+    };
+    match error.downcast_ref::<Refused>() {
+        Some(refused) if refused.status == StatusCode::SERVICE_UNAVAILABLE => {
+            output::error(&format!("not ready: {}", refused.detail));
+            Ok(Exit::Down)
+        }
+        _ => Err(error),
+    }
 }
 
 fn summary(daemon: &Json, checks: usize) -> String {

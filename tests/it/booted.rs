@@ -1,6 +1,6 @@
 //! As a service of a Debian that systemd has booted.
 
-use crate::harness::{Booted, PATIENCE, eventually, repository};
+use crate::harness::{Booted, PATIENCE, eventually};
 use serde_json::Value;
 
 /// A service that listens.
@@ -63,8 +63,7 @@ async fn the_service_may_restart_the_units_that_are_listed_and_do_nothing_else()
     start_shops(&debian, &["shop-api.service", "other.service", "shop@.service"]).await;
 
     // As the unit that ships, but for what it starts.
-    let shipped = repository().join("packaging/watchbell.service");
-    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let shipped = debian.read("/usr/lib/systemd/system/watchbell.service").await;
     let keep = |line: &&str| {
         ["Exec", "Restart", "Type", "NotifyAccess", "WatchdogSec"]
             .iter()
@@ -221,7 +220,7 @@ async fn the_booted_service_may_do_no_more_than_its_score_says() {
     let debian = Booted::start().await;
     debian.install(&[], "", CHECK).await;
     let score = async || {
-        let unit = "/etc/systemd/system/watchbell.service";
+        let unit = "/usr/lib/systemd/system/watchbell.service";
         let words = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit];
         let report = debian.succeed(&words).await;
         let line = report.lines().rev().find(|line| line.contains("exposure level")).unwrap();
@@ -230,9 +229,9 @@ async fn the_booted_service_may_do_no_more_than_its_score_says() {
     };
     let shipped = score().await;
     assert!(shipped <= 1.7, "{shipped}");
-    let drop_in = std::fs::read_to_string(repository().join("packaging/network-only.conf"));
+    let drop_in = debian.read("/usr/share/doc/watchbell/examples/network-only.conf").await;
     let place = "/etc/systemd/system/watchbell.service.d/network-only.conf";
-    debian.write(place, &drop_in.unwrap()).await;
+    debian.write(place, &drop_in).await;
     let network_only = score().await;
     assert!(network_only <= 1.2, "{network_only}");
     // It runs so, too.

@@ -1,5 +1,5 @@
 use super::daemon::{Finished, finish};
-use super::{Folder, PATIENCE, Process, Signal, binary, eventually, repository};
+use super::{Folder, PATIENCE, Process, Signal, deb, eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,18 +9,21 @@ use std::time::Duration;
 /// Where the status API listens inside, unless a story says otherwise.
 const API: &str = "127.0.0.1:7117";
 
+/// Where the package lies inside.
+pub const PACKAGE: &str = "/root/watchbell.deb";
+
 /// Enters control groups of its own, then becomes the container: two that share them take each
 /// other's services for their own.
 const BOOT: &str = r#"
-tree=$1 binary=$2
-shift 2
+tree=$1
+shift
 for group; do echo 0 >"$group/cgroup.procs" || exit 1; done
 exec systemd-nspawn --quiet --boot --directory="$tree" --volatile=overlay --register=no \
-    --keep-unit --private-network --console=pipe --bind-ro="$binary:/usr/bin/watchbell"
+    --keep-unit --private-network --console=pipe
 "#;
 
-/// A Debian that systemd has booted in a container of its own, with the program under test at
-/// `/usr/bin/watchbell`.
+/// A Debian that systemd has booted in a container of its own, with the package of the program under
+/// test at [`PACKAGE`].
 ///
 /// What is written in it is in memory and gone with it. It has a network of its own, with nothing
 /// but loopback. It must be dropped by the thread that started it: the kernel ends it when that
@@ -48,7 +51,6 @@ impl Booted {
         command
             .args(["--pdeathsig", "KILL", "unshare", "--pid", "--mount-proc", "--fork"])
             .args(["--kill-child", "sh", "-c", BOOT, "boot", &tree])
-            .arg(binary())
             .args(&groups);
         let process = Process::spawn("Debian", &mut command, &folder.join("nspawn.log"));
         let mut booted = Self { process, leader: 0, groups, folder };
@@ -59,6 +61,9 @@ impl Booted {
             matches!(state.out.trim(), "running" | "degraded").then_some(())
         })
         .await;
+        // Packing takes a while, and others on this thread have deadlines.
+        let package = tokio::task::spawn_blocking(deb).await.unwrap();
+        booted.copy(package, PACKAGE).await;
         booted
     }
 
@@ -87,9 +92,14 @@ impl Booted {
 
     /// Writes a file that all may read, with the folders that it needs.
     pub async fn write(&self, path: &str, text: &str) {
-        // Through a command inside, where links lead to where they should.
         let source = self.folder.join("written");
         std::fs::write(&source, text).unwrap();
+        self.copy(&source, path).await;
+    }
+
+    /// Brings a file of this side in, which all may read there.
+    async fn copy(&self, source: &Path, path: &str) {
+        // Through a command inside, where links lead to where they should.
         let mut command = self.command(&["install", "-D", "-m", "644", "/dev/stdin", path]);
         command.stdin(std::fs::File::open(source).unwrap());
         let finished = finish(command).await;
@@ -101,25 +111,28 @@ impl Booted {
         self.succeed(&["cat", path]).await
     }
 
-    /// Installs what `packaging` holds, with the units that recovery actions may restart, and a
-    /// configuration with the file `checks.d/checks.toml`. Starts nothing.
+    /// Installs the package, with the units that recovery actions may restart, and a configuration of
+    /// its own with the file `checks.d/checks.toml`. Starts nothing.
     pub async fn install(&self, units: &[&str], tables: &str, checks: &str) {
-        let packaging = |name: &str| {
-            std::fs::read_to_string(repository().join("packaging").join(name)).unwrap()
-        };
-        self.write("/etc/systemd/system/watchbell.service", &packaging("watchbell.service")).await;
-        self.write("/usr/lib/sysusers.d/watchbell.conf", &packaging("sysusers.d/watchbell.conf"))
-            .await;
-        let rules = packaging("polkit/50-watchbell.rules");
+        // Debian's way of installing a service without starting it.
+        let policy = "/usr/sbin/policy-rc.d";
+        self.write(policy, "#!/bin/sh\nexit 101\n").await;
+        self.succeed(&["chmod", "755", policy]).await;
+        self.succeed(&["dpkg", "--install", PACKAGE]).await;
+        self.succeed(&["rm", policy, "/etc/watchbell/checks.d/this-machine.toml"]).await;
+        let rules = self.read("/etc/polkit-1/rules.d/50-watchbell.rules").await;
         let names: String = units.iter().map(|unit| format!("{unit:?},")).collect();
         assert!(rules.contains("var units = ["), "{rules}");
         let rules = rules.replace("var units = [", &format!("var units = [{names}"));
         self.write("/etc/polkit-1/rules.d/50-watchbell.rules", &rules).await;
+        self.configure(tables, checks).await;
+    }
+
+    /// Writes a `daemon.toml` with these tables, and a file of checks.
+    pub async fn configure(&self, tables: &str, checks: &str) {
         let daemon = format!("[daemon]\nname = \"booted\"\n\n[api]\nlisten = \"{API}\"\n{tables}");
         self.write("/etc/watchbell/daemon.toml", &daemon).await;
         self.write("/etc/watchbell/checks.d/checks.toml", checks).await;
-        self.succeed(&["systemd-sysusers"]).await;
-        self.succeed(&["systemctl", "daemon-reload"]).await;
     }
 
     /// What the API answers to a GET of a path.
