@@ -104,7 +104,7 @@ pub struct PlannedCheck {
     /// What observes.
     pub check: Box<dyn Check>,
     /// What forms the opinion.
-    pub judge: Judge,
+    pub judge: Arc<Judge>,
     /// When it runs.
     pub cadence: Cadence,
     /// How long one run may take.
@@ -462,9 +462,14 @@ fn read_checks(
     }
     check_names(&raw_checks, problems);
     check_dependencies(&raw_checks, problems);
+    let mut judges = Judges::default();
     let checks = raw_checks.into_iter();
-    checks.filter_map(|raw| build_check(raw, surroundings, problems)).collect()
+    checks.filter_map(|raw| build_check(raw, surroundings, &mut judges, problems)).collect()
 }
+
+/// The judges so far: checks of one kind that ask for the same share one, since a condition takes as
+/// much memory as all the rest of a check.
+type Judges = HashMap<(&'static str, Vec<String>, Vec<String>), Arc<Judge>>;
 
 /// A name that stands twice is an error, wherever the two are.
 fn check_names(checks: &[RawCheck<'_>], problems: &mut Problems) {
@@ -519,6 +524,7 @@ fn way_back(by_name: &HashMap<&str, &RawCheck<'_>>, from: &str, to: &str) -> Opt
 fn build_check(
     raw: RawCheck<'_>,
     surroundings: Surroundings,
+    judges: &mut Judges,
     problems: &mut Problems,
 ) -> Option<PlannedCheck> {
     let public = status_page::shown_name(&raw);
@@ -538,7 +544,7 @@ fn build_check(
     let check = (kind.parse)(&mut table);
     let fingerprint = Sha256::new().chain_update(raw.fingerprint).chain_update(table.contents());
     table.finish(problems);
-    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, problems);
+    let judge = build_judge(kind, &raw.expect, &raw.degraded_if, judges, problems);
     if kind.name == check_kinds::heartbeat::KIND.name {
         heartbeats::refuse_keys_of_runs(
             &raw.given,
@@ -567,7 +573,7 @@ fn build_check(
         unknown_after: raw.unknown_after.of(interval),
         flapping: raw.flapping,
         severity: raw.severity,
-        labels: raw.labels,
+        labels: Arc::new(raw.labels),
         runbook: raw.runbook,
     };
     let policy = if heartbeat.is_some() { heartbeats::at_once(policy) } else { policy };
@@ -600,13 +606,18 @@ fn build_judge(
     kind: &'static Kind,
     expect: &[(String, Place)],
     degraded_if: &[(String, Place)],
+    judges: &mut Judges,
     problems: &mut Problems,
-) -> Option<Judge> {
+) -> Option<Arc<Judge>> {
     let sources = |list: &[(String, Place)]| -> Vec<String> {
         list.iter().map(|(source, _)| source.clone()).collect()
     };
-    match Judge::compile(&sources(expect), &sources(degraded_if), &mut kind.all_facts()) {
-        Ok(judge) => Some(judge),
+    let key = (kind.name, sources(expect), sources(degraded_if));
+    if let Some(judge) = judges.get(&key) {
+        return Some(Arc::clone(judge));
+    }
+    match Judge::compile(&key.1, &key.2, &mut kind.all_facts()) {
+        Ok(judge) => Some(Arc::clone(judges.entry(key).or_insert(Arc::new(judge)))),
         Err(found) => {
             for found in found {
                 let (source, place) = match found.which {
