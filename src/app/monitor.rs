@@ -13,7 +13,7 @@ use super::task::CheckTask;
 use crate::clock::Clock;
 use crate::deliver::outbox::Outbox;
 use crate::model::{
-    Beat, Board, CheckView, Facts, Labels, Moment, Name, Notice, Ping, RunResult, Timestamp,
+    Beat, Board, CheckView, Facts, Moment, Name, Notice, Ping, RunResult, Timestamp,
 };
 use crate::record::Batch;
 use crate::record::writer::{Committed, StoreHealth, Writer};
@@ -162,8 +162,7 @@ pub struct Monitor {
 /// What the board shows of a check beside its state.
 struct Watched {
     task: Arc<CheckTask>,
-    labels: Arc<Labels>,
-    facts: Facts,
+    facts: Arc<Facts>,
     next_run: Option<Timestamp>,
     /// When a heartbeat is overdue, by both clocks.
     deadline: Option<(Timestamp, Duration)>,
@@ -171,8 +170,7 @@ struct Watched {
 
 impl Watched {
     fn new(task: Arc<CheckTask>, next_run: Option<Timestamp>) -> Self {
-        let labels = Arc::new(task.planned.policy.labels.clone());
-        Self { task, labels, facts: Facts::default(), next_run, deadline: None }
+        Self { task, facts: Arc::default(), next_run, deadline: None }
     }
 }
 
@@ -295,8 +293,7 @@ impl Monitor {
         if watched.task.planned.heartbeat.is_some() {
             return self.look(&name);
         }
-        watched.facts = judgement.facts.clone();
-        watched.facts.set("latency_ms", judgement.latency.as_secs_f64() * 1000.0);
+        watched.facts = Arc::new(with_latency(&judgement.facts, judgement.latency));
         watched.next_run = next_run;
         self.parts.gauges.ran(judgement.verdict.status);
         self.core.judged(&name, judgement, missed, now);
@@ -390,9 +387,9 @@ impl Monitor {
             name: name.clone(),
             kind: kind.name,
             severity: policy.severity,
-            labels: Arc::clone(&watched.labels),
+            labels: Arc::clone(&policy.labels),
             state: state.clone(),
-            facts: watched.facts.clone(),
+            facts: Arc::clone(&watched.facts),
             next_run: watched.next_run.filter(|_| state.paused.is_none()),
         });
     }
@@ -410,6 +407,11 @@ impl Monitor {
 
 /// The most that a run may be late before nobody knows how its check is.
 const LATEST: Duration = Duration::from_secs(600);
+
+/// The facts of a run as the board shows them.
+fn with_latency(facts: &Facts, latency: Duration) -> Facts {
+    facts.and("latency_ms", latency.as_secs_f64() * 1000.0)
+}
 
 fn spec(planned: &PlannedCheck) -> CheckSpec {
     CheckSpec {

@@ -556,7 +556,7 @@ fn build_check(
         unknown_after: raw.unknown_after.of(interval),
         flapping: raw.flapping,
         severity: raw.severity,
-        labels: raw.labels,
+        labels: Arc::new(raw.labels),
         runbook: raw.runbook,
     };
     let policy = if heartbeat.is_some() { heartbeats::at_once(policy) } else { policy };

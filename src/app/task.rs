@@ -1,13 +1,13 @@
 //! One run of a check: observe, then judge.
 
 use super::plan::PlannedCheck;
-use crate::check::{Run, Shared};
+use crate::check::{Kind, Run, Shared};
 use crate::judge::{PastRun, Windows};
 use crate::model::{Facts, Judgement, Name, Observation, RunResult, Status, Timestamp, Verdict};
 use crate::record::{Page, Store, StoreError};
 use crate::schedule::Task;
 use async_trait::async_trait;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,15 +19,14 @@ pub struct CheckTask {
     shared: Arc<Shared>,
     windows: Mutex<Windows>,
     /// The names of the facts that the history keeps.
-    kept: HashSet<&'static str>,
+    kept: Arc<HashSet<&'static str>>,
 }
 
 impl CheckTask {
     /// A task for a check that starts with an empty past.
     pub fn new(planned: PlannedCheck, shared: Arc<Shared>) -> Self {
         let windows = Mutex::new(planned.judge.windows());
-        let facts = planned.kind.all_facts();
-        let kept = facts.filter(|fact| fact.kept).map(|fact| fact.name).collect();
+        let kept = kept_of(planned.kind);
         Self { planned, shared, windows, kept }
     }
 
@@ -101,6 +100,14 @@ impl CheckTask {
         }
         Judgement { started, verdict, latency: observation.latency, facts }
     }
+}
+
+/// The names of the facts of a kind that the history keeps, the same for all checks of it.
+fn kept_of(kind: &'static Kind) -> Arc<HashSet<&'static str>> {
+    static KNOWN: Mutex<BTreeMap<&str, Arc<HashSet<&str>>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let names = || kind.all_facts().filter(|fact| fact.kept).map(|fact| fact.name).collect();
+    Arc::clone(known.entry(kind.name).or_insert_with(|| Arc::new(names())))
 }
 
 #[async_trait]

@@ -132,7 +132,7 @@ pub(super) async fn press(
 /// All open incidents, the worst first, and of equals the newest.
 fn open_incidents(daemon: &Daemon) -> Vec<Incident> {
     let checks = daemon.board.all();
-    let of_checks = checks.iter().filter_map(|check| check.state.incident.clone());
+    let of_checks = checks.iter().filter_map(|check| check.state.incident.as_deref().cloned());
     let own = daemon.control.daemon().other_incidents;
     let mut open: Vec<Incident> =
         of_checks.chain(own.iter().map(|incident| (**incident).clone())).collect();

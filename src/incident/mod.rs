@@ -27,6 +27,7 @@ pub use people::{acknowledge, expire_acknowledgement, snooze, unacknowledge};
 use crate::model::{CheckState, Incident, Labels, Name, Severity, Status};
 use crate::model::{Timestamp, Verdict, WELL_AGAIN};
 use flapping::Turn;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a check asks of its incidents.
@@ -49,7 +50,7 @@ pub struct Policy {
     /// The severity of an incident that is down.
     pub severity: Severity,
     /// Copied into the incident.
-    pub labels: Labels,
+    pub labels: Arc<Labels>,
     /// Copied into the incident.
     pub runbook: Option<String>,
 }
@@ -151,7 +152,7 @@ pub fn withdraw(state: &mut CheckState, at: Timestamp, why: &str) -> Option<Chan
     let mut incident = state.incident.take()?;
     incident.resolved_at = Some(at);
     incident.note(at, "resolved", why.to_owned());
-    Some(Change::Resolved(incident))
+    Some(Change::Resolved(*incident))
 }
 
 /// Whether the check should run again soon, since its badness is not decided yet.
@@ -253,7 +254,7 @@ fn open(
     };
     let began_at = began_at.unwrap_or(at);
     let incident = fresh(policy, new_id(), state.status, state.reasons.clone(), began_at, at);
-    state.incident = Some(incident.clone());
+    state.incident = Some(Box::new(incident.clone()));
     Some(Change::Opened(incident))
 }
 
@@ -268,7 +269,7 @@ fn fresh(
     let mut incident = Incident {
         severity: policy.severity.of(status),
         began_at,
-        labels: policy.labels.clone(),
+        labels: Labels::clone(&policy.labels),
         runbook: policy.runbook.clone(),
         ..Incident::new(id, policy.check.clone(), &policy.kind, status, at)
     };
@@ -285,13 +286,13 @@ fn resolve(state: &mut CheckState, at: Timestamp) -> Option<Change> {
     let mut incident = state.incident.take()?;
     incident.resolved_at = Some(at);
     incident.note(at, "resolved", WELL_AGAIN.to_owned());
-    Some(Change::Resolved(incident))
+    Some(Change::Resolved(*incident))
 }
 
 /// Lets the open incident become worse or better, if the verdicts of late say so.
 fn shift_level(policy: &Policy, state: &mut CheckState, at: Timestamp) -> Option<Change> {
     let confirmed = is_confirmed(policy, state);
-    let incident = state.incident.as_mut()?;
+    let incident = state.incident.as_deref_mut()?;
     let worse = match incident.status {
         Status::Unknown => confirmed,
         Status::Degraded => {
@@ -356,12 +357,12 @@ fn start_flapping(
         }
         none => {
             let began_at = state.bad_since.or(before.bad_since).unwrap_or(at);
-            none.insert(fresh(policy, new_id(), status, reasons, began_at, at))
+            none.insert(Box::new(fresh(policy, new_id(), status, reasons, began_at, at)))
         }
     };
     incident.reasons.insert(0, format!("it goes to and fro: {how}"));
     incident.note(at, "flapping", how);
-    Some(Change::Flapping(incident.clone()))
+    Some(Change::Flapping(Incident::clone(incident)))
 }
 
 fn end_flapping(
@@ -375,7 +376,7 @@ fn end_flapping(
         return resolve(state, at);
     }
     shift_level(policy, state, at);
-    state.incident.clone().map(Change::FlappingEnded)
+    state.incident.as_deref().cloned().map(Change::FlappingEnded)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 use super::{Change, Judged, Policy, acknowledge, adopt, is_undecided, snooze, step, withdraw};
-use crate::model::{
-    Acknowledgement, CheckState, Incident, Labels, Severity, Status, Timestamp, Verdict,
-};
+use crate::model::{Acknowledgement, CheckState, Incident, Severity, Status, Timestamp, Verdict};
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn policy(confirm_after: u32, recover_after: u32, lasting_secs: u64) -> Policy {
@@ -15,7 +14,7 @@ fn policy(confirm_after: u32, recover_after: u32, lasting_secs: u64) -> Policy {
         unknown_after: None,
         flapping: false,
         severity: Severity::Critical,
-        labels: Labels::new(),
+        labels: Arc::default(),
         runbook: None,
     }
 }
@@ -76,7 +75,7 @@ fn after(policy: &Policy, verdicts: &str) -> CheckState {
 }
 
 fn incident_after(policy: &Policy, verdicts: &str) -> Incident {
-    after(policy, verdicts).incident.expect("it is open")
+    *after(policy, verdicts).incident.expect("it is open")
 }
 
 fn story(incident: &Incident) -> Vec<(&str, &str)> {

@@ -16,7 +16,7 @@ pub struct CheckView {
     /// What is known of it.
     pub state: CheckState,
     /// The kept facts of the latest run.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// When it is due next.
     pub next_run: Option<Timestamp>,
 }
@@ -173,7 +173,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::{Board, CheckView, Totals};
-    use crate::model::{CheckState, Facts, Incident, Paused, Severity, Status, Timestamp};
+    use crate::model::{CheckState, Incident, Paused, Severity, Status, Timestamp};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -182,15 +182,16 @@ mod tests {
         let mut state = CheckState::new(at);
         state.status = status;
         state.paused = paused.then(|| Paused { by: "anna".to_owned(), at });
-        state.incident =
-            broken.then(|| Incident::new("i".to_owned(), name.into(), "tcp", Status::Down, at));
+        state.incident = broken
+            .then(|| Incident::new("i".to_owned(), name.into(), "tcp", Status::Down, at))
+            .map(Box::new);
         CheckView {
             name: name.into(),
             kind: "tcp",
             severity: Severity::Critical,
             labels: Arc::default(),
             state,
-            facts: Facts::default(),
+            facts: Arc::default(),
             next_run: None,
         }
     }

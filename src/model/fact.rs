@@ -114,7 +114,19 @@ impl Facts {
 
     /// Only those that `keep` names.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        let mut kept = Vec::with_capacity(self.0.len());
+        kept.extend(self.0.iter().filter(|(name, _)| keep(name)).cloned());
+        Self(kept)
+    }
+
+    /// These and one more, or another in the place of the one of that name, in no more memory than
+    /// that takes.
+    pub fn and(&self, name: &'static str, fact: impl Into<Fact>) -> Self {
+        let mut all = Vec::with_capacity(self.0.len() + 1);
+        all.extend(self.0.iter().cloned());
+        let mut all = Self(all);
+        all.set(name, fact);
+        all
     }
 }
 

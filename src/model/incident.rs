@@ -30,7 +30,7 @@ pub struct CheckState {
     /// Runs that fell due while the one before was still at work.
     pub missed_runs: u64,
     /// The open incident, if the badness is confirmed.
-    pub incident: Option<Incident>,
+    pub incident: Option<Box<Incident>>,
     /// When the row of unknown verdicts began that goes on now.
     #[serde(default)]
     pub unknown_since: Option<Timestamp>,
@@ -51,7 +51,7 @@ pub struct CheckState {
     pub recovery: RecoveryState,
     /// What came by pings, of a check that waits for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heartbeat: Option<HeartbeatState>,
+    pub heartbeat: Option<Box<HeartbeatState>>,
 }
 
 /// A check whose runs a person stopped for a while.

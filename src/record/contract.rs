@@ -141,7 +141,7 @@ async fn what_goes_in_comes_out(store: &dyn Store) {
     let strange = RunResult { status: Status::Down, facts: json!([1, "x"]), ..result("a", 3) };
     let open = incident("i1", "a", 5, None);
     let owed = notice("n1", from_ref(&open), NoticeState::Held, 6);
-    let kept = CheckState { incident: Some(open.clone()), ..state(3) };
+    let kept = CheckState { incident: Some(Box::new(open.clone())), ..state(3) };
     let batch = Batch {
         renamed: Vec::new(),
         results: vec![odd.clone(), bare, strange],

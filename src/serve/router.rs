@@ -94,7 +94,7 @@ impl Shared {
         checks: &'a [Arc<CheckView>],
         daemon: &'a DaemonStatus,
     ) -> Vec<&'a Incident> {
-        let of_checks = checks.iter().filter_map(|check| check.state.incident.as_ref());
+        let of_checks = checks.iter().filter_map(|check| check.state.incident.as_deref());
         let own = daemon.other_incidents.iter().map(|incident| &**incident);
         let mut open: Vec<&Incident> = of_checks.chain(own).collect();
         open.sort_by(|a, b| (b.opened_at, &b.id).cmp(&(a.opened_at, &a.id)));

@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 async fn shop() -> Daemon {
     let daemon = Daemon::start().await;
     let mut down = check("shop-api", "http", Status::Down);
-    down.state.incident = Some(incident("01INC", "shop-api"));
+    down.state.incident = Some(Box::new(incident("01INC", "shop-api")));
     daemon.board.put(down);
     daemon.board.put(check("core-db", "postgres", Status::Up));
     daemon.board.put(check("shop-front", "http", Status::Degraded));

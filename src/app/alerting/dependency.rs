@@ -144,7 +144,8 @@ impl Alerting {
     /// The parents of `name` that have a say: paused ones have none.
     fn parents(&self, name: &Name) -> impl Iterator<Item = &Subject> {
         let parents = self.subjects.get(name).map(|subject| &subject.spec.parents);
-        let parents = parents.into_iter().flatten().filter_map(|parent| self.subjects.get(parent));
+        let parents =
+            parents.into_iter().flatten().filter_map(|parent| Some(&**self.subjects.get(parent)?));
         parents.filter(|parent| parent.state.paused.is_none())
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 impl Alerting {
     /// What is known of the pings of a check.
     pub fn heartbeat(&self, name: &str) -> Option<&HeartbeatState> {
-        self.subjects.get(name)?.state.heartbeat.as_ref()
+        self.subjects.get(name)?.state.heartbeat.as_deref()
     }
 
     /// Takes in what was made of a ping, or of its absence. A paused check goes on by it.
     pub fn beat(&mut self, name: &Name, beat: HeartbeatState, run: Judgement, now: Moment) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
-        subject.state.heartbeat = Some(beat);
+        subject.state.heartbeat = Some(Box::new(beat));
         if subject.state.paused.take().is_some() {
             subject.seen = None;
             if let Some(incident) = &mut subject.state.incident {
@@ -45,7 +45,7 @@ impl Alerting {
             Status::Unknown => Vec::new(),
             _ => subject.state.reasons.clone(),
         };
-        subject.state.heartbeat = Some(beat);
+        subject.state.heartbeat = Some(Box::new(beat));
         let state = subject.state.clone();
         let verdict = Verdict { status, reasons };
         let run = Judgement { started: at, verdict, latency, facts };

@@ -7,6 +7,7 @@ use crate::model::{
     Alert, HeldBecause, Labels, Moment, Name, Severity, Status, Timestamp, Verdict, fingerprint,
 };
 use crate::serve::Standing;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many alerts may be open at a time.
@@ -113,7 +114,7 @@ impl Alerting {
     }
 
     fn standing(&self, subject: &super::Subject, now: Timestamp) -> Option<Standing> {
-        let incident = subject.state.incident.clone()?;
+        let incident = subject.state.incident.as_deref()?.clone();
         let hearing = self.rules.routes.hearing(&incident, now);
         let receivers = hearing.targets.into_iter().map(|target| target.channel).collect();
         let silenced_by = match incident.suppressed_by {
@@ -138,7 +139,7 @@ fn policy_of(labels: &Labels, annotations: &Labels) -> Policy {
     Policy {
         kind: "alertmanager".to_owned(),
         severity: severity_of(labels.get("severity").map_or("", |word| word)),
-        labels: labels.clone(),
+        labels: Arc::new(labels.clone()),
         runbook: annotations.get("runbook_url").cloned(),
         ..own
     }

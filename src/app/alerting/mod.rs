@@ -120,7 +120,7 @@ pub enum Effect {
 pub struct Alerting {
     rules: Rules,
     silences: Silences,
-    subjects: HashMap<Name, Subject>,
+    subjects: HashMap<Name, Box<Subject>>,
     /// Which checks stand on one.
     children: HashMap<Name, Vec<Name>>,
     /// Whose incident it is, by its id; only open ones.
@@ -209,7 +209,7 @@ impl Alerting {
 
     /// The incidents of which people are not told at the moment.
     pub fn suppressed(&self) -> HashMap<String, HeldBecause> {
-        let open = self.subjects.values().filter_map(|subject| subject.state.incident.as_ref());
+        let open = self.subjects.values().filter_map(|subject| subject.state.incident.as_deref());
         open.filter_map(|incident| Some((incident.id.clone(), incident.suppressed_by?))).collect()
     }
 
@@ -221,7 +221,7 @@ impl Alerting {
     /// The open incidents that are of no check: the daemon's own, and alerts that were sent in.
     pub fn other_incidents(&self) -> impl Iterator<Item = &Incident> {
         let others = self.open.values().filter(|name| !is_check(name));
-        others.filter_map(|name| self.subjects.get(name)?.state.incident.as_ref())
+        others.filter_map(|name| self.subjects.get(name)?.state.incident.as_deref())
     }
 
     /// All channels.
@@ -378,16 +378,16 @@ impl Alerting {
     }
 
     fn incident(&self, name: &Name) -> Option<&Incident> {
-        self.subjects.get(name)?.state.incident.as_ref()
+        self.subjects.get(name)?.state.incident.as_deref()
     }
 
     fn incident_mut(&mut self, name: &Name) -> Option<&mut Incident> {
-        self.subjects.get_mut(name)?.state.incident.as_mut()
+        self.subjects.get_mut(name)?.state.incident.as_deref_mut()
     }
 
     fn insert(&mut self, name: Name, spec: CheckSpec, state: Option<CheckState>, now: Moment) {
         let state = state.unwrap_or_else(|| CheckState::new(now.wall));
-        let incident = state.incident.as_ref();
+        let incident = state.incident.as_deref();
         let subject = Subject {
             gate: Gate::restored(incident, now),
             open_for: incident.map(|open| (incident::open_for_at_start(open, now.wall), now.mono)),
@@ -399,7 +399,7 @@ impl Alerting {
         if let Some(incident) = &subject.state.incident {
             self.open.insert(incident.id.clone(), name.clone());
         }
-        self.subjects.insert(name, subject);
+        self.subjects.insert(name, Box::new(subject));
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::{Alerting, CheckSpec};
 use crate::incident::{self, Judged, Policy};
-use crate::model::{Labels, Moment, Name, Severity, Status, Verdict};
+use crate::model::{Moment, Name, Severity, Status, Verdict};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The store fails.
@@ -118,7 +119,7 @@ pub(super) fn own_spec(name: &Name) -> CheckSpec {
             recover_after: 1,
             lasting: Duration::ZERO,
             severity,
-            labels: Labels::new(),
+            labels: Arc::default(),
             runbook: None,
             unknown_after: None,
             flapping: false,

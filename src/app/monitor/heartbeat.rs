@@ -1,6 +1,6 @@
 //! Pings, and the moments at which one is late or overdue, on their way to the core.
 
-use super::{Monitor, Parts, Watched, spec};
+use super::{Monitor, Parts, Watched, spec, with_latency};
 use crate::app::alerting::heartbeat::LOOK_EVERY;
 use crate::app::plan::PlannedHeartbeat;
 use crate::app::task::CheckTask;
@@ -186,8 +186,7 @@ impl Monitor {
             judgement.facts = judgement.facts.filtered(without_run);
         }
         beat.latest = Some(at);
-        let latency_ms = judgement.latency.as_secs_f64() * 1000.0;
-        self.show_facts(heart, &beat, &judgement.facts, Some(latency_ms));
+        self.show_facts(heart, &beat, &judgement.facts, Some(judgement.latency));
         self.parts.gauges.ran(status);
         self.core.beat(&heart.name, beat, judgement, now);
     }
@@ -211,13 +210,14 @@ impl Monitor {
         heart: &Heart,
         beat: &HeartbeatState,
         facts: &Facts,
-        latency_ms: Option<f64>,
+        latency: Option<Duration>,
     ) {
         let Some(watched) = self.checks.get_mut(&heart.name) else { return };
-        watched.facts = facts.filtered(|name| name != "body");
-        if let Some(latency_ms) = latency_ms {
-            watched.facts.set("latency_ms", latency_ms);
-        }
+        let facts = facts.filtered(|name| name != "body");
+        watched.facts = Arc::new(match latency {
+            Some(latency) => with_latency(&facts, latency),
+            None => facts,
+        });
         watched.next_run = beat.alert_after;
     }
 

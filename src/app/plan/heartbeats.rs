@@ -126,7 +126,7 @@ pub fn create(slug: &str, terms: &CreatedHeartbeats) -> Option<PlannedCheck> {
             unknown_after: None,
             flapping: true,
             severity: *severity,
-            labels: labels.clone(),
+            labels: Arc::new(labels.clone()),
             runbook: None,
         }),
         depends_on: Vec::new(),

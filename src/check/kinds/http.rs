@@ -222,7 +222,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     let body = read_body(section);
     let authorization = authorization(section, &headers);
     let oauth_place = section.place_of("oauth2");
-    let oauth = OAuth::read(section);
+    let oauth = OAuth::read(section).map(Box::new);
     if oauth.is_some() && (authorization.is_some() || headers.contains_key(AUTHORIZATION)) {
         section.error_at(&oauth_place, "there is another authorization already");
     }
@@ -261,7 +261,7 @@ fn parse(section: &mut Section<'_>) -> Option<Box<dyn Check>> {
     for secret in headers::secrets(&first.headers) {
         hidden.add_word(&secret);
     }
-    for secret in oauth.iter().flat_map(OAuth::secrets) {
+    for secret in oauth.iter().flat_map(|oauth| oauth.secrets()) {
         hidden.add_word(secret.expose());
     }
     for secret in route.proxy.iter().flat_map(Proxy::secrets) {
@@ -380,7 +380,7 @@ struct Http {
     tls: Tls,
     route: Route,
     versions: Versions,
-    oauth: Option<OAuth>,
+    oauth: Option<Box<OAuth>>,
     /// What no fact and no error shows, even if the server repeats it.
     hidden: Hidden,
     /// What looks like a secret in the body that is sent. An answer may well repeat it, and

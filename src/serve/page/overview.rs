@@ -298,7 +298,7 @@ fn headline(totals: &Totals) -> String {
 #[cfg(test)]
 mod tests {
     use super::{A_PAGE, Choices, Pick, headline, in_groups, page_of};
-    use crate::model::{CheckState, CheckView, Facts, Severity, Status, Timestamp};
+    use crate::model::{CheckState, CheckView, Severity, Status, Timestamp};
     use std::sync::Arc;
 
     fn check(name: &str, status: Status, labels: &[(&str, &str)]) -> Arc<CheckView> {
@@ -309,7 +309,7 @@ mod tests {
             severity: Severity::Critical,
             labels: Arc::new(labels.collect()),
             state: CheckState { status, ..CheckState::new(Timestamp::default()) },
-            facts: Facts::default(),
+            facts: Arc::default(),
             next_run: None,
         })
     }

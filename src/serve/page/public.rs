@@ -161,7 +161,8 @@ async fn look(shared: &Arc<Shared>) -> Picture {
     let now = shared.api.clock.wall();
     let views = page.checks.iter().filter_map(|check| shared.api.board.get(&check.name));
     let views: Vec<_> = views.collect();
-    let open: Vec<Incident> = views.iter().filter_map(|view| view.state.incident.clone()).collect();
+    let open = views.iter().filter_map(|view| view.state.incident.as_deref().cloned());
+    let open: Vec<Incident> = open.collect();
     let kept = shared.public.look(shared, &page, &open).await;
     let daemon = shared.api.control.daemon();
     let names: Vec<Name> = page.checks.iter().map(|check| check.name.clone()).collect();

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::SeqCst;
 async fn shop() -> Daemon {
     let daemon = Daemon::start().await;
     let mut down = check("shop-api", "http", Status::Down);
-    down.state.incident = Some(incident("01INC", "shop-api"));
+    down.state.incident = Some(Box::new(incident("01INC", "shop-api")));
     daemon.board.put(down);
     daemon
 }

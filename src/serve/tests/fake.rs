@@ -228,7 +228,7 @@ impl FakeControl {
             |view: &Arc<CheckView>| view.state.incident.as_ref().is_some_and(|it| it.id == id);
         let view = self.board.all().into_iter().find(has).ok_or(OperateError::NotFound)?;
         let mut view = CheckView::clone(&view);
-        let incident = view.state.incident.as_mut().ok_or(OperateError::NotFound)?;
+        let incident = view.state.incident.as_deref_mut().ok_or(OperateError::NotFound)?;
         change(incident);
         let changed = incident.clone();
         self.board.put(view);
@@ -305,7 +305,11 @@ impl Control for FakeControl {
     }
 
     async fn standings(&self, _: Vec<Matcher>) -> Result<Vec<Standing>, OperateError> {
-        let open = self.board.all().into_iter().filter_map(|check| check.state.incident.clone());
+        let open = self
+            .board
+            .all()
+            .into_iter()
+            .filter_map(|check| check.state.incident.as_deref().cloned());
         let standing = |incident| Standing {
             incident,
             receivers: vec!["ops".into()],
@@ -529,7 +533,7 @@ pub(super) fn check(name: &str, kind: &'static str, status: Status) -> CheckView
             last_run: Some(at(3590)),
             ..CheckState::new(START)
         },
-        facts,
+        facts: Arc::new(facts),
         next_run: Some(at(3620)),
     }
 }

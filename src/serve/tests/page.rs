@@ -95,7 +95,7 @@ async fn hostile_text_cannot_leave_its_place_on_a_page() {
         [("team".to_owned(), evil.to_owned()), ("a<b".to_owned(), "\"><img src=x>".to_owned())]
             .into(),
     );
-    check.facts.set("body", evil);
+    Arc::make_mut(&mut check.facts).set("body", evil);
     let mut open = incident("01INC\"><img>", "shop-api");
     open.reasons = vec![evil.to_owned()];
     open.acknowledged = Some(crate::model::Acknowledgement {
@@ -106,7 +106,7 @@ async fn hostile_text_cannot_leave_its_place_on_a_page() {
     });
     open.runbook = Some("javascript:alert(1)".to_owned());
     daemon.store.incidents.lock().unwrap().push(open.clone());
-    check.state.incident = Some(open);
+    check.state.incident = Some(Box::new(open));
     daemon.board.put(check);
     let mut bad = result("shop-api", 3500, Status::Down);
     bad.reasons = vec![evil.to_owned()];

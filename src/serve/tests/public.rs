@@ -14,12 +14,12 @@ async fn shop() -> Daemon {
     let mut down = check("shop-api-internal", "http", Status::Down);
     let mut open = incident("01OPEN", "shop-api-internal");
     open.timeline[0].detail = "down: status is 503 at 10.0.0.7".to_owned();
-    down.state.incident = Some(open);
+    down.state.incident = Some(Box::new(open));
     daemon.board.put(down);
     daemon.board.put(check("front", "http", Status::Up));
     let mut secret = check("secret-db", "postgres", Status::Down);
     secret.labels = Arc::new([("team".to_owned(), "secret-team".to_owned())].into());
-    secret.state.incident = Some(incident("01SECRET", "secret-db"));
+    secret.state.incident = Some(Box::new(incident("01SECRET", "secret-db")));
     secret.state.reasons = vec!["secret-reason".to_owned()];
     daemon.board.put(secret);
     let over =

@@ -70,7 +70,7 @@ fn place(answer: &Response) -> &str {
 async fn shop() -> Daemon {
     let daemon = Daemon::start().await;
     let mut down = check("shop-api", "http", Status::Down);
-    down.state.incident = Some(incident("01INC", "shop-api"));
+    down.state.incident = Some(Box::new(incident("01INC", "shop-api")));
     daemon.board.put(down);
     set(&daemon, true, None);
     daemon

@@ -187,7 +187,7 @@ impl Past<'_> {
                 state.bad_streak = 40;
                 state.good_streak = 0;
                 state.bad_since = Some(since(last.ago));
-                state.incident = incidents.last().cloned();
+                state.incident = incidents.last().cloned().map(Box::new);
             } else {
                 state.since = since(last.ago - last.lasted);
             }

@@ -397,7 +397,7 @@ impl World {
     }
 
     pub fn incident(&self, check: &str) -> Option<Incident> {
-        self.core.state(check)?.incident.clone()
+        self.core.state(check)?.incident.as_deref().cloned()
     }
 
     pub fn open(&self) -> Vec<Incident> {
