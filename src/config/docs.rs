@@ -44,6 +44,28 @@ pub const DAEMON: &[OptionDoc] = &[
         "the folder of templates that replace those that ship; it may be absent",
     ),
     doc("max_in_flight", "integer", "1000", "how many checks run at the same time"),
+    doc("watch", "boolean", "false", "whether changed files are taken without being asked"),
+    doc("own_incidents", "table", "", "from when on the daemon says something of itself")
+        .keys(OWN_INCIDENTS),
+];
+
+/// `own_incidents` of `[daemon]`.
+pub const OWN_INCIDENTS: &[OptionDoc] = &[
+    doc(
+        "clock_step",
+        "duration",
+        "\"5s\"",
+        "the wall clock was set if it moved by more than this against the monotonic one",
+    ),
+    doc("clock_settles", "duration", "\"10m\"", "how long that is told after the latest time"),
+    doc(
+        "schedule_late",
+        "duration",
+        "\"5s\"",
+        "a run is late that starts so long after it was due",
+    ),
+    doc("schedule_late_for", "duration", "\"2m\"", "how long runs must have been late"),
+    doc("outbox_stuck", "duration", "\"5m\"", "how long a delivery that is due may come to no end"),
 ];
 
 /// `[history]`.
@@ -212,6 +234,7 @@ pub const CHECK: &[OptionDoc] = &[
     doc("severity", "string", "\"critical\"", "of an incident that is down").words(SEVERITIES),
     doc("labels", "table", "{}", "labels, for routes, silences and messages"),
     doc("depends_on", "list", "[]", "the checks that it stands on"),
+    doc("renamed_from", "string", "", "the name that it had before; its past goes over"),
     doc("runbook", "string", "", "where to read what to do"),
     doc("public", "boolean", "false", "whether the public status page shows it"),
     doc("public_name", "string", "", "what it is called there, if not by its name"),

@@ -41,6 +41,7 @@ fn the_package_brings_what_people_look_for_in_its_place() {
     held("-rw-r--r--", "/usr/share/bash-completion/completions/watchbell");
     held("-rw-r--r--", "/usr/share/zsh/vendor-completions/_watchbell");
     held("-rw-r--r--", "/usr/share/fish/vendor_completions.d/watchbell.fish");
+    held("-rw-r--r--", "/usr/share/watchbell/schema/checks.schema.json");
     held("-rw-r--r--", "/usr/share/doc/watchbell/copyright");
     held("-rw-r--r--", "/usr/share/doc/watchbell/libraries.txt.gz");
     let never_overwritten = succeed("dpkg-deb", &["--info", package, "conffiles"]);
