@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// As much as a check sends at least.
 const REQUEST: &[u8] =
@@ -32,11 +32,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address: SocketAddr = address.parse()?;
     let (loops, every): (u32, f64) = (loops.parse()?, every.parse()?);
     let every = Duration::try_from_secs_f64(every)?;
-    let start = Instant::now();
     for number in 0..loops {
-        let mut ticks = interval_at(start + every * number / loops, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         tokio::spawn(async move {
+            sleep(every * number / loops).await;
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
             loop {
                 ticks.tick().await;
                 // A target that refuses is seen in the target's own count.

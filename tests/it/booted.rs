@@ -7,8 +7,8 @@ use serde_json::Value;
 const SHOP: &str = "[Service]\nExecStart=/usr/bin/socat \
                     TCP-LISTEN:8000,fork,reuseaddr,bind=127.0.0.1 SYSTEM:cat\n";
 
-/// Watches it.
-const CHECK: &str = r#"
+/// Watches it, or a port that nobody listens on.
+pub const CHECK: &str = r#"
 [[check]]
 name = "shop-api"
 every = "1s"

@@ -1,18 +1,8 @@
 //! The package, on a Debian that systemd has booted: from its installation to its purge.
 
+use crate::booted::CHECK;
 use crate::harness::{Booted, PACKAGE, PATIENCE, eventually};
 use serde_json::Value;
-
-/// Watches a port that nothing listens on.
-const CHECK: &str = r#"
-[[check]]
-name = "shop-api"
-every = "1s"
-confirm_after = 1
-recover_after = 1
-[check.tcp]
-address = "127.0.0.1:8000"
-"#;
 
 /// Keeps the bodies of what it is sent, one a line, and says that all is well.
 const HOOK: &str = r#"#!/bin/sh
