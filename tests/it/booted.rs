@@ -49,6 +49,10 @@ async fn the_service_starts_its_checks_run_and_it_stops_in_order() {
     assert!(rights.contains("CapEff:\t0000000000000000\n"), "{rights}");
     let incidents = debian.get("/api/v1/incidents?state=resolved").await;
     assert_eq!(incidents["items"][0]["check"], "shop-api", "{incidents:#}");
+    let about = ["journalctl", "--unit=watchbell", "WATCHBELL_CHECK=shop-api", "--output=cat"];
+    let about = debian.succeed(&about).await;
+    assert!(about.contains("status changed check=shop-api"), "{about}");
+    assert!(!about.contains("watchbell is running"), "fields tell lines apart: {about}");
 
     debian.succeed(&["systemctl", "stop", "watchbell"]).await;
     let how = ["systemctl", "show", "--property=Result", "--value", "watchbell"];

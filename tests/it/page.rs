@@ -31,6 +31,7 @@ const PROMISES: &[&str] = &[
     "arrows_walk_through_a_strip",
     "a_card_comes_at_a_pointer_and_a_click_pins_it",
     "a_check_page_tells_all_about_the_check",
+    "a_year_of_days_leads_to_each_of_them_and_maintenance_is_shaded",
     "each_span_of_the_chart_is_a_link_and_has_a_line",
     "no_page_shows_a_secret",
     "an_incident_tells_its_story",

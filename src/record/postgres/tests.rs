@@ -130,13 +130,16 @@ async fn a_second_daemon_is_kept_off_until_the_first_is_gone() {
 
 #[tokio::test]
 async fn a_cut_connection_fails_one_commit_and_not_the_next() {
-    let (store, server) = open().await;
+    let server = Server::shared();
+    let options = server.database();
+    // Other tests use other databases of this server.
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+        options.get_database().unwrap()
+    );
+    let store = PgStore::open(options).await.unwrap();
     store.commit(&one("a", 1)).await.unwrap();
-    run(&mut server.psql(
-        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
-         WHERE l.locktype = 'advisory'",
-    ));
-    // Which of the stores of this server it was does not matter: each takes its lock anew.
+    run(&mut server.psql(&cut));
     let mut failures = 0;
     while let Err(error) = store.commit(&one("a", 2)).await {
         assert!(!error.is_about_data(), "{error}");

@@ -28,6 +28,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _, Transaction};
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -73,6 +75,9 @@ impl SqliteStore {
         let path = path.as_ref();
         let explain = |error| explain_open(path, error);
         check_place(path)?;
+        // What checks found is nobody else's business. SQLite gives the files beside it the same rights;
+        // where none can be made, it says why.
+        let _ = File::options().create_new(true).write(true).mode(0o600).open(path);
         let options = writing_options(path);
         let made = options.clone().create_if_missing(true);
         let mut conn = made.connect().await.map_err(explain)?;

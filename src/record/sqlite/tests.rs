@@ -5,6 +5,7 @@ use crate::record::contract::{at, incident, notice, result, silence, state};
 use crate::record::{Batch, IncidentFilter, NoticeFilter, Page, Part, Sealing, Store, StoreError};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -127,6 +128,17 @@ async fn what_was_committed_is_there_after_a_new_start() {
     let results = store.results("a", &page).await.unwrap().items;
     assert_eq!(results.len(), 2);
     assert_eq!(results[0].facts, results[1].facts);
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_what_checks_found() {
+    let (store, folder) = open().await;
+    store.commit(&full_batch()).await.unwrap();
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() > 1, "the log stands beside it: {files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
 }
 
 #[tokio::test]

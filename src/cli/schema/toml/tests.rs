@@ -12,6 +12,7 @@ use std::path::Path;
 /// What `daemon.toml` can say beside channels: each table and each key whose value is a table.
 const DAEMON: &str = r#"
 [daemon]
+own_incidents = {}
 [history]
 keep = {}
 [api]
